@@ -1,0 +1,13 @@
+"""Bytes -> events -> message, without I/O, clock or asyncio.
+
+    bytes ──▶ _payloads ──▶ or_stream.sse ──▶ _chunks ──▶ _decoder ──▶ events, message
+              base64 out                      wire names   _images, _tool_calls, _message
+
+`Pipeline` joins the stages: feed it the bytes of an answer in pieces of any size.
+"""
+
+from or_stream.protocol._error_body import ErrorBody, redact
+from or_stream.protocol._images import ImageSink, MemorySink
+from or_stream.protocol._pipeline import Framing, Limits, Pipeline
+
+__all__ = ["ErrorBody", "Framing", "ImageSink", "Limits", "MemorySink", "Pipeline", "redact"]

@@ -1,0 +1,202 @@
+"""Chunks of chat completions -> events, and what they add up to.
+
+The decoder is told of a lifted image three times: `begin_image` with the beginning of its chunk, `feed_image`, `end_image`. When
+the rest of that chunk comes to `feed`, what was already said is not said again.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from or_stream.errors import ProtocolViolation
+from or_stream.events import AnnotationDelta, Event, ReasoningDelta, RefusalDelta, StreamStart, TextDelta, UsageUpdate
+from or_stream.protocol._chunks import Chunk, ImageEntry, Part, only_text, read_chunk
+from or_stream.protocol._error_body import ErrorBody
+from or_stream.protocol._images import ImageAssembler
+from or_stream.protocol._message import MessageBuilder
+from or_stream.protocol._payloads import Base64Decoder
+from or_stream.values import Image, Message, Status
+
+__all__ = ["ChatDecoder"]
+
+_DATA_URL_HEAD: Final = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
+
+
+class ChatDecoder:
+    """`feed` documents, then `finish`; `message` at any time. After an error document `failure` says what it said."""
+
+    def __init__(self, images: ImageAssembler, *, generation_id: str | None = None) -> None:
+        self.failure: ErrorBody | None = None
+        self.is_started = False
+        self._images = images
+        self._generation_id = generation_id
+        self._model: str | None = None
+        self._provider: str | None = None
+        self._created: int | None = None
+        self._extra: dict[str, Any] = {}
+        self._first = MessageBuilder(0)
+        self._builders: dict[int, MessageBuilder] = {0: self._first}
+        self._said_parts = 0  # of the chunk whose image is being lifted
+        self._image_choice = 0
+
+    @property
+    def generation_id(self) -> str | None:
+        """The id of the generation, None until it is known."""
+        return self._generation_id
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every choice that began has given a finish reason."""
+        return all(builder.finish_reason or builder.native_finish_reason for builder in self._builders.values())
+
+    def feed(self, document: Any) -> list[Event]:
+        """The events of one chunk. Where it holds an error, they come first and `failure` is set."""
+        if self.is_started and not self._said_parts and (text := only_text(document)) is not None:
+            if not text:
+                return []
+            self._first.text.append(text)
+            return [TextDelta(text)]
+        chunk = read_chunk(document)
+        events = self._start(chunk) if not chunk.error else self._identify(chunk)
+        parts, self._said_parts = chunk.parts[self._said_parts :], 0
+        for part in parts:
+            events += self._say(part)
+        self._conclude(chunk, events)
+        return events
+
+    def begin_image(self, document: Any) -> list[Event]:
+        """An image follows; it is the last thing in `document`, the beginning of a chunk."""
+        chunk = read_chunk(document)
+        events = self._start(chunk)
+        *parts, image = chunk.parts[self._said_parts :]
+        for part in parts:
+            events += self._say(part)
+        self._said_parts = len(chunk.parts)
+        self._image_choice = image.choice
+        self._images.begin(image.choice, image.value.claimed_media_type)
+        return events
+
+    def feed_image(self, data: bytes) -> list[Event]:
+        """The next decoded bytes of the image."""
+        return self._images.feed(data)
+
+    def end_image(self) -> list[Event]:
+        """The image is whole."""
+        events, image = self._images.end()
+        self._keep(image, self._image_choice)
+        return events
+
+    def finish(self) -> list[Event]:
+        """The stream ended honestly: the last events of what was open."""
+        return [event for builder in self._builders.values() for event in builder.finish()]
+
+    def message(self, status: Status) -> Message:
+        """What has come so far."""
+        identity = {"id": self._generation_id, "model": self._model, "provider": self._provider, "created": self._created}
+        message = self._first.build(status, dict(self._extra), **identity)
+        message.alternatives = [
+            builder.build(status, {}, **identity) for choice, builder in sorted(self._builders.items()) if choice != 0
+        ]
+        return message
+
+    def _start(self, chunk: Chunk) -> list[Event]:
+        self._identify(chunk)
+        if self.is_started:
+            return []
+        self.is_started = True
+        return [StreamStart(self._generation_id, self._model, self._provider)]
+
+    def _identify(self, chunk: Chunk) -> list[Event]:
+        self._generation_id = self._generation_id or chunk.id
+        self._model = self._model or chunk.model
+        self._provider = self._provider or chunk.provider
+        self._created = self._created or chunk.created
+        self._extra.update(chunk.extra)
+        return []
+
+    def _conclude(self, chunk: Chunk, events: list[Event]) -> None:
+        """What a chunk says beside its parts."""
+        for finish in chunk.finishes:
+            self._builder(finish.choice).add_finish(finish.reason, finish.native_reason)
+        for choice, logprobs in chunk.logprobs:
+            self._builder(choice).add_logprobs(logprobs)
+        if chunk.usage is not None:
+            self._first.usage = chunk.usage
+            events.append(UsageUpdate(chunk.usage))
+        self.failure = chunk.error
+
+    def _builder(self, choice: int) -> MessageBuilder:
+        builder = self._builders.get(choice)
+        if builder is None:
+            builder = self._builders[choice] = MessageBuilder(choice)
+        return builder
+
+    def _say(self, part: Part) -> list[Event]:
+        builder = self._builder(part.choice)
+        if not part.is_whole:
+            builder.said.add(part.kind)
+        elif part.kind in builder.said and part.kind != "image":
+            return []
+        return _SAYERS[part.kind](self, builder, part.value)
+
+    def _say_text(self, builder: MessageBuilder, text: str) -> list[Event]:
+        builder.text.append(text)
+        return [TextDelta(text, builder.choice)]
+
+    def _say_reasoning(self, builder: MessageBuilder, text: str) -> list[Event]:
+        builder.reasoning.append(text)
+        return [ReasoningDelta(text, builder.choice)]
+
+    def _say_reasoning_details(self, builder: MessageBuilder, details: list[dict[str, Any]]) -> list[Event]:
+        builder.add_reasoning_details(details)
+        return []
+
+    def _say_refusal(self, builder: MessageBuilder, text: str) -> list[Event]:
+        builder.refusal.append(text)
+        return [RefusalDelta(text, builder.choice)]
+
+    def _say_tool_call(self, builder: MessageBuilder, fragment: Any) -> list[Event]:
+        return builder.tool_calls.feed(*fragment)
+
+    def _say_audio(self, builder: MessageBuilder, audio: dict[str, Any]) -> list[Event]:
+        return builder.add_audio(audio)
+
+    def _say_annotation(self, builder: MessageBuilder, annotation: dict[str, Any]) -> list[Event]:
+        builder.annotations.append(annotation)
+        return [AnnotationDelta(annotation, builder.choice)]
+
+    def _say_image(self, builder: MessageBuilder, entry: ImageEntry) -> list[Event]:
+        """An image that was not lifted: an address, or a data URL in a form or place that the lifter leaves alone."""
+        head = _DATA_URL_HEAD.match(entry.url)
+        if head is None:
+            if entry.url[:5].lower() == "data:":
+                raise ProtocolViolation("an image in the stream is a data URL without base64")
+            events, image = self._images.add_address(builder.choice, entry.url)
+            self._keep(image, builder.choice)
+            return events
+        self._images.begin(builder.choice, entry.claimed_media_type)
+        decoder = Base64Decoder()
+        payload = entry.url[head.end() :].encode("ascii", "replace")
+        events = []
+        for data in (decoder.feed(payload), decoder.finish()):
+            if data:
+                events += self._images.feed(data)
+        ending, image = self._images.end()
+        self._keep(image, builder.choice)
+        return events + ending
+
+    def _keep(self, image: Image | None, choice: int) -> None:
+        if image is not None:
+            self._builder(choice).add_image(image)
+
+
+_SAYERS: Final[dict[str, Callable[[ChatDecoder, MessageBuilder, Any], list[Event]]]] = {
+    "text": ChatDecoder._say_text,
+    "reasoning": ChatDecoder._say_reasoning,
+    "reasoning_details": ChatDecoder._say_reasoning_details,
+    "refusal": ChatDecoder._say_refusal,
+    "image": ChatDecoder._say_image,
+    "tool_call": ChatDecoder._say_tool_call,
+    "audio": ChatDecoder._say_audio,
+    "annotation": ChatDecoder._say_annotation,
+}

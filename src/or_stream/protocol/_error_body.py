@@ -1,0 +1,128 @@
+"""The error object of the API, wherever it comes: in a body, in a chunk, in a choice. Knows its field names; decides nothing."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from or_stream.errors import APIStatusError, StreamFailed, error_class_for_status
+
+__all__ = ["ErrorBody", "redact"]
+
+_MAX_RAW_CHARACTERS: Final = 500
+_SECRETS: Final = re.compile(r"(sk-(?:or-)?)[A-Za-z0-9_-]{8,}|(Bearer )[^\s\"']+")
+_DATA_URL: Final = re.compile(r"(data:[^;,\s]{0,100};base64,)[A-Za-z0-9+/=\\]{16,}")
+
+
+def redact(text: str) -> str:
+    """`text` without anything that looks like a key, and with data URLs shortened."""
+    return _DATA_URL.sub(r"\1...", _SECRETS.sub(lambda match: f"{match[1] or match[2]}...", text))
+
+
+@dataclass(slots=True)
+class ErrorBody:
+    """What an error object says. `status` is its code where that is an HTTP status; `retry_after` is in seconds.
+
+    `reset_at_milliseconds` is when the rate limit starts anew, in Unix time (recorded: a string, in the body as in the headers).
+    """
+
+    message: str
+    code: int | str | None = None
+    status: int | None = None
+    error_type: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    retry_after: float | None = None
+    reset_at_milliseconds: float | None = None
+    provider: str | None = None
+    retryable: bool | None = None
+
+    @classmethod
+    def read(cls, error: Any) -> "ErrorBody":
+        """From the value of an `error` field, of any type: proxies send plain strings."""
+        if not isinstance(error, dict):
+            return cls(message=redact(str(error))[:_MAX_RAW_CHARACTERS])
+        metadata = _mapping(error.get("metadata"))
+        availability = _mapping(error.get("availability"))
+        code = error.get("code")
+        status = _number(code) or _number(error.get("http_status"))
+        headers = {str(name).lower(): value for name, value in _mapping(metadata.get("headers")).items()}
+        error_type = metadata.get("error_type") or error.get("error_type") or error.get("type")
+        provider = metadata.get("provider_name")
+        return cls(
+            message=_message(error.get("message"), metadata, provider),
+            code=code if isinstance(code, int | str) else None,
+            status=int(status) if status and 100 <= status <= 599 else None,
+            error_type=error_type if isinstance(error_type, str) else None,
+            metadata=metadata,
+            retry_after=_first_number(availability.get("retry_after"), metadata.get("retry_after_seconds"), headers.get("retry-after")),
+            reset_at_milliseconds=_number(headers.get("x-ratelimit-reset")),
+            provider=provider if isinstance(provider, str) else None,
+            retryable=availability["retryable"] if isinstance(availability.get("retryable"), bool) else None,
+        )
+
+    def stream_failed(self) -> StreamFailed:
+        """The exception for an error inside a stream."""
+        return StreamFailed(
+            self.message,
+            status=self.status,
+            code=self.code,
+            error_type=self.error_type,
+            metadata=self.metadata,
+            retry_after=self.retry_after,
+            provider=self.provider,
+            retryable=self.retryable,
+        )
+
+    def api_status_error(self, status: int) -> APIStatusError:
+        """The exception for an answer with this HTTP status; under 200 the body's own code counts."""
+        status = self.status if status < 400 and self.status else status
+        if status < 400:
+            status = 500
+        return error_class_for_status(status, self.metadata)(
+            f"HTTP {status}: {self.message}",
+            status=status,
+            code=self.code,
+            error_type=self.error_type,
+            metadata=self.metadata,
+            retry_after=self.retry_after,
+            provider=self.provider,
+            retryable=self.retryable,
+        )
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if 0 <= number < float("inf") else None
+
+
+def _first_number(*values: Any) -> float | None:
+    return next((number for value in values if (number := _number(value)) is not None), None)
+
+
+def _message(message: Any, metadata: Mapping[str, Any], provider: Any) -> str:
+    """The error's own words, and what the provider said behind "Provider returned error" (a JSON text, prose, or an object)."""
+    text = message if isinstance(message, str) and message else "the server sent an error without a message"
+    raw = metadata.get("raw")
+    if isinstance(raw, str):
+        try:
+            raw = json.loads(raw)
+        except (ValueError, RecursionError):
+            raw = raw.strip()
+    inner = _mapping(raw).get("error", raw)
+    detail = _mapping(inner).get("message", inner)
+    if detail and detail != text:
+        detail = detail if isinstance(detail, str) else json.dumps(detail, default=str)
+        text = f"{text}: {detail[:_MAX_RAW_CHARACTERS]}"
+    if isinstance(provider, str) and provider:
+        text = f"{text} (provider {provider})"
+    return redact(text)

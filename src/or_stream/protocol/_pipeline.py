@@ -1,0 +1,225 @@
+"""Joins the stages: bytes -> payloads lifted -> SSE events -> chunks -> events and message. The only file that knows their order."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from pydantic_core import from_json
+
+from or_stream.errors import OrStreamError, ProtocolViolation, StreamTruncated
+from or_stream.events import Event, Heartbeat, StreamEnd
+from or_stream.protocol._chunks import is_image_path
+from or_stream.protocol._decoder import ChatDecoder
+from or_stream.protocol._images import DEFAULT_MAX_IMAGE_BYTES, DEFAULT_MAX_IMAGES, ImageAssembler, ImageSink, MemorySink
+from or_stream.protocol._payloads import PayloadData, PayloadEnd, PayloadLifter, PayloadStart
+from or_stream.sse import DEFAULT_MAX_EVENT_SIZE, Comment, ServerSentEvent, SSEParser
+from or_stream.values import Message, Status
+
+__all__ = ["Framing", "Limits", "Pipeline"]
+
+Framing = Literal["sse", "json"]
+"""How an answer comes: as server-sent events, or as one JSON document."""
+
+_DONE: Final = b"[DONE]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one stream may take in memory; past any of these it fails with a ProtocolViolation.
+
+    `event_bytes` bounds one SSE event, or one JSON answer, without the images lifted from it; `image_bytes` one decoded image.
+    """
+
+    event_bytes: int = DEFAULT_MAX_EVENT_SIZE
+    image_bytes: int = DEFAULT_MAX_IMAGE_BYTES
+    images: int = DEFAULT_MAX_IMAGES
+
+
+class Pipeline:
+    """One answer of the API: `feed` its bytes in pieces of any size, `finish` at a clean end; events come out as soon as they can.
+
+    A failure ends it: `feed` and `finish` return the events in front of it, and then `failure` is the exception to raise. After
+    `is_done`, which [DONE] brings, further bytes are ignored. `message` holds what has come, at any time.
+    """
+
+    def __init__(
+        self,
+        *,
+        framing: Framing = "sse",
+        generation_id: str | None = None,
+        open_sink: Callable[[int], ImageSink] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        limits = limits or Limits()
+        self.failure: OrStreamError | None = None
+        self.is_done = False
+        self._limits = limits
+        self._images = ImageAssembler(open_sink or _open_memory, max_images=limits.images, max_image_bytes=limits.image_bytes)
+        self._decoder = ChatDecoder(self._images, generation_id=generation_id)
+        self._lifter = PayloadLifter(is_image_path, in_lines=framing == "sse")
+        self._parser = SSEParser(limits.event_bytes, comments=True) if framing == "sse" else None
+        self._document = bytearray()  # the JSON answer so far, where the framing is "json"
+
+    @property
+    def generation_id(self) -> str | None:
+        """The id of the generation, None until it is known."""
+        return self._decoder.generation_id
+
+    def message(self, status: Status) -> Message:
+        """What has come so far, as a message of this status."""
+        return self._decoder.message(status)
+
+    def feed(self, data: bytes, elapsed_seconds: float = 0.0) -> list[Event]:
+        """The events that these bytes bring. `elapsed_seconds` since the request is what heartbeats will say."""
+        events: list[Event] = []
+        if self.failure is None and not self.is_done:
+            self._guard(self._take, data, elapsed_seconds, events)
+        return events
+
+    def finish(self, elapsed_seconds: float = 0.0) -> list[Event]:
+        """The bytes ended, cleanly as far as the connection tells: the last events, among them `StreamEnd` if that is honest."""
+        events: list[Event] = []
+        if self.failure is None and not self.is_done:
+            self._guard(self._take_end, elapsed_seconds, events)
+        return events
+
+    def close(self, failure: OrStreamError | None = None) -> list[Event]:
+        """The bytes ended early: by `failure` of the connection, or because nobody wants them. Files half written are removed.
+
+        A connection that breaks after the finish ends the stream honestly all the same: then `failure` is dropped.
+        """
+        events: list[Event] = []
+        if failure is not None and self.failure is None and not self.is_done:
+            if self._decoder.is_finished:
+                self._end(events)
+            else:
+                self.failure = failure
+        self._images.close()
+        return events
+
+    def _guard(self, step: Callable[..., None], *arguments: Any) -> None:
+        try:
+            step(*arguments)
+        except OrStreamError as error:
+            self.failure = error
+        if self.failure is not None:
+            self._images.close()
+
+    def _take(self, data: bytes, elapsed_seconds: float, events: list[Event]) -> None:
+        decoder = self._decoder
+        for item in self._lifter.feed(data):
+            if type(item) is bytes:
+                if self._parser is None:
+                    self._hold(item)
+                else:
+                    self._read(self._parser.feed(item), elapsed_seconds, events)
+                    if self._parser.failure is not None:
+                        raise self._parser.failure
+            elif type(item) is PayloadData:
+                events += decoder.feed_image(item.data)
+            elif type(item) is PayloadStart:
+                events += decoder.begin_image(item.document)
+            elif type(item) is PayloadEnd:
+                events += decoder.end_image()
+            if self.is_done or self.failure is not None:
+                return
+
+    def _take_end(self, elapsed_seconds: float, events: list[Event]) -> None:
+        if self._parser is None:
+            self._decode(bytes(self._document), events)
+        else:
+            # Proxies lose the last blank line: an event that is whole but for it counts.
+            for item in self._parser.flush():
+                if isinstance(item, Comment) or _is_whole(item):
+                    self._read([item], elapsed_seconds, events)
+        if self.failure is None and not self.is_done:
+            if self._parser is None or self._decoder.is_finished:
+                self._end(events)
+            else:
+                raise StreamTruncated("the stream ended with neither a finish reason nor [DONE]; what came is in .partial")
+
+    def _hold(self, data: bytes) -> None:
+        self._document += data
+        if len(self._document) > self._limits.event_bytes:
+            raise ProtocolViolation(f"the answer is larger than event_bytes={self._limits.event_bytes}: raise that limit to allow it")
+
+    def _read(self, items: list[ServerSentEvent | Comment], elapsed_seconds: float, events: list[Event]) -> None:
+        for item in items:
+            if type(item) is Comment:
+                events.append(Heartbeat(item.text, elapsed_seconds))
+            else:
+                assert isinstance(item, ServerSentEvent)
+                raw = item.raw
+                if raw[:1] == b"{":
+                    self._decode(raw, events)
+                else:
+                    self._read_word(raw.strip(), elapsed_seconds, events)
+                if self.is_done or self.failure is not None:
+                    return
+
+    def _read_word(self, raw: bytes, elapsed_seconds: float, events: list[Event]) -> None:
+        """Data that is no object at first sight: [DONE], a comment that a proxy wrapped into data, or white space before one."""
+        if raw == _DONE:
+            self._end(events)
+        elif raw.startswith(b":"):
+            events.append(Heartbeat(raw[1:].decode(errors="replace").strip(), elapsed_seconds))
+        elif raw:
+            self._decode(raw, events)
+
+    def _decode(self, raw: bytes, events: list[Event]) -> None:
+        for document in _parse(raw):
+            events += self._decoder.feed(document)
+            if self._decoder.failure is not None:
+                self.failure = self._decoder.failure.stream_failed()
+                return
+
+    def _end(self, events: list[Event]) -> None:
+        events += self._decoder.finish()
+        self.is_done = True
+        events.append(StreamEnd(self.message("complete")))
+
+
+def _open_memory(_index: int) -> MemorySink:
+    return MemorySink()
+
+
+def _is_whole(event: ServerSentEvent) -> bool:
+    raw = event.raw.strip()
+    if raw == _DONE:
+        return True
+    try:
+        _parse(raw)
+    except ProtocolViolation:
+        return False
+    return True
+
+
+def _parse(raw: bytes) -> list[Any]:
+    """The JSON of one event. Several texts, a line each, are what some gateways send (GLM, Kimi)."""
+    try:
+        return [from_json(raw)]
+    except ValueError:
+        pass
+    text = raw.decode(errors="replace")  # the standard's way with bytes that are no UTF-8
+    try:
+        return [_without_surrogates(json.loads(text))]
+    except (ValueError, RecursionError) as error:
+        if "\n" in text:
+            try:
+                return [_without_surrogates(json.loads(line)) for line in text.split("\n") if line.strip()]
+            except (ValueError, RecursionError):
+                pass
+        beginning = text[:80] + ("..." if len(text) > 80 else "")
+        raise ProtocolViolation(f"an event of the stream is not JSON: {beginning!r}") from error
+
+
+def _without_surrogates(value: Any) -> Any:
+    """`value` with U+FFFD for each half of a surrogate pair, which is no character and could not be written anywhere."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(name): _without_surrogates(item) for name, item in value.items()}
+    return value

@@ -1,0 +1,1 @@
+"""What several test modules need; nothing of the package under test is imported here."""
