@@ -34,7 +34,13 @@ _MAGIC_NUMBERS: Final = (
     (b"\x00\x00\x01\x00", "image/x-icon"),
 )
 # ISO/IEC 14496-12: the major brand of an ISO base media file stands at offset 8, behind `ftyp`.
-_BRANDS: Final = {b"avif": "image/avif", b"avis": "image/avif", b"heic": "image/heic", b"heix": "image/heic", b"mif1": "image/heic"}
+_BRANDS: Final = {
+    b"avif": "image/avif",
+    b"avis": "image/avif",
+    b"heic": "image/heic",
+    b"heix": "image/heic",
+    b"mif1": "image/heic",
+}
 
 
 def media_type_of(head: bytes) -> str | None:

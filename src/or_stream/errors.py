@@ -1,27 +1,27 @@
 """Every exception this library raises. Imports nothing of ours, so that every layer can raise from here.
 
-    OrStreamError
-    ├── ConfigurationError          bad input, found before anything was sent
-    ├── ConnectionFailed            no response: DNS, TCP, TLS, proxy, reset before the headers
-    ├── APIStatusError              the server said no before anything was made
-    │   ├── BadRequest              400, 422 and other 4xx
-    │   ├── AuthenticationFailed    401
-    │   ├── PaymentRequired         402
-    │   ├── PermissionDenied        403
-    │   │   └── ModerationBlocked   403 with moderation reasons
-    │   ├── NotFound                404
-    │   ├── RequestTimeout          408, 504, 524
-    │   ├── PayloadTooLarge         413
-    │   ├── RateLimited             429
-    │   ├── ServerFailed            500 and other 5xx
-    │   ├── ProviderUnavailable     502, 503
-    │   └── Overloaded              529
-    ├── StreamFailed                an error came inside a stream that had begun
-    ├── StreamTruncated             the stream ended with neither a finish nor [DONE]
-    ├── StreamTimeout               one of the clocks of `Timeouts` ran out
-    ├── ProtocolViolation           not SSE, not JSON, an image that is not base64, a limit passed
-    ├── NoImageProduced             an image was required and none came
-    └── BudgetExceeded              the next request would pass the budget
+OrStreamError
+├── ConfigurationError          bad input, found before anything was sent
+├── ConnectionFailed            no response: DNS, TCP, TLS, proxy, reset before the headers
+├── APIStatusError              the server said no before anything was made
+│   ├── BadRequest              400, 422 and other 4xx
+│   ├── AuthenticationFailed    401
+│   ├── PaymentRequired         402
+│   ├── PermissionDenied        403
+│   │   └── ModerationBlocked   403 with moderation reasons
+│   ├── NotFound                404
+│   ├── RequestTimeout          408, 504, 524
+│   ├── PayloadTooLarge         413
+│   ├── RateLimited             429
+│   ├── ServerFailed            500 and other 5xx
+│   ├── ProviderUnavailable     502, 503
+│   └── Overloaded              529
+├── StreamFailed                an error came inside a stream that had begun
+├── StreamTruncated             the stream ended with neither a finish nor [DONE]
+├── StreamTimeout               one of the clocks of `Timeouts` ran out
+├── ProtocolViolation           not SSE, not JSON, an image that is not base64, a limit passed
+├── NoImageProduced             an image was required and none came
+└── BudgetExceeded              the next request would pass the budget
 """
 
 from collections.abc import Mapping

@@ -51,7 +51,9 @@ class Image(BaseModel):
         return cls(media_type=media_type, data=data, size=len(data), width=width, height=height)
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike[str], *, claimed_media_type: str | None = None, sha256: str | None = None) -> "Image":
+    def from_file(
+        cls, path: str | os.PathLike[str], *, claimed_media_type: str | None = None, sha256: str | None = None
+    ) -> "Image":
         """A picture in a file, of which only the header is read. Raises OSError where that is not possible."""
         path = Path(path)
         with path.open("rb") as file:
@@ -82,7 +84,9 @@ class Image(BaseModel):
             return self.data
         if self.path is not None:
             return self.path.read_bytes()
-        raise ConfigurationError(f"this image is only an address: fetch {_shorten(self.url or '')!r} and use Image.from_bytes(...)")
+        raise ConfigurationError(
+            f"this image is only an address: fetch {_shorten(self.url or '')!r} and use Image.from_bytes(...)"
+        )
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture and return where. The right suffix is added where `path` has none; missing folders are made.
@@ -97,7 +101,7 @@ class Image(BaseModel):
         try:
             with temporary.open("xb") as file:
                 self._copy_to(file)
-            os.replace(temporary, target)
+            temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise

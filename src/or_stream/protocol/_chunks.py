@@ -1,7 +1,7 @@
 """The JSON of one SSE event, or of a whole answer, read into a `Chunk`. The one file that knows the names of the wire's fields.
 
-Every field may be missing, null or of another type than documented (docs/wire.md): what cannot be used is passed over, what has no
-place here goes to `extra`, and nothing raises.
+Every field may be missing, null or of another type than documented (docs/wire.md): what cannot be used is passed over, what has
+no place here goes to `extra`, and nothing raises.
 """
 
 import json
@@ -30,7 +30,7 @@ class ImageEntry(NamedTuple):
 class ToolCallFragment(NamedTuple):
     """A piece of a tool call; None where it does not say."""
 
-    index: int | None
+    wire_index: int | None
     id: str | None
     name: str | None
     arguments: str | None

@@ -5,7 +5,6 @@ the rest of that chunk comes to `feed`, what was already said is not said again.
 """
 
 import re
-from collections.abc import Callable
 from typing import Any, Final
 
 from or_stream.errors import ProtocolViolation
@@ -137,7 +136,24 @@ class ChatDecoder:
             builder.said.add(part.kind)
         elif part.kind in builder.said and part.kind != "image":
             return []
-        return _SAYERS[part.kind](self, builder, part.value)
+        match part.kind:
+            case "text":
+                return self._say_text(builder, part.value)
+            case "reasoning":
+                return self._say_reasoning(builder, part.value)
+            case "reasoning_details":
+                builder.add_reasoning_details(part.value)
+                return []
+            case "refusal":
+                return self._say_refusal(builder, part.value)
+            case "image":
+                return self._say_image(builder, part.value)
+            case "tool_call":
+                return builder.tool_calls.feed(*part.value)
+            case "audio":
+                return builder.add_audio(part.value)
+            case _:
+                return self._say_annotation(builder, part.value)
 
     def _say_text(self, builder: MessageBuilder, text: str) -> list[Event]:
         builder.text.append(text)
@@ -147,19 +163,9 @@ class ChatDecoder:
         builder.reasoning.append(text)
         return [ReasoningDelta(text, builder.choice)]
 
-    def _say_reasoning_details(self, builder: MessageBuilder, details: list[dict[str, Any]]) -> list[Event]:
-        builder.add_reasoning_details(details)
-        return []
-
     def _say_refusal(self, builder: MessageBuilder, text: str) -> list[Event]:
         builder.refusal.append(text)
         return [RefusalDelta(text, builder.choice)]
-
-    def _say_tool_call(self, builder: MessageBuilder, fragment: Any) -> list[Event]:
-        return builder.tool_calls.feed(*fragment)
-
-    def _say_audio(self, builder: MessageBuilder, audio: dict[str, Any]) -> list[Event]:
-        return builder.add_audio(audio)
 
     def _say_annotation(self, builder: MessageBuilder, annotation: dict[str, Any]) -> list[Event]:
         builder.annotations.append(annotation)
@@ -188,15 +194,3 @@ class ChatDecoder:
     def _keep(self, image: Image | None, choice: int) -> None:
         if image is not None:
             self._builder(choice).add_image(image)
-
-
-_SAYERS: Final[dict[str, Callable[[ChatDecoder, MessageBuilder, Any], list[Event]]]] = {
-    "text": ChatDecoder._say_text,
-    "reasoning": ChatDecoder._say_reasoning,
-    "reasoning_details": ChatDecoder._say_reasoning_details,
-    "refusal": ChatDecoder._say_refusal,
-    "image": ChatDecoder._say_image,
-    "tool_call": ChatDecoder._say_tool_call,
-    "audio": ChatDecoder._say_audio,
-    "annotation": ChatDecoder._say_annotation,
-}

@@ -55,7 +55,9 @@ class ErrorBody:
             status=int(status) if status and 100 <= status <= 599 else None,
             error_type=error_type if isinstance(error_type, str) else None,
             metadata=metadata,
-            retry_after=_first_number(availability.get("retry_after"), metadata.get("retry_after_seconds"), headers.get("retry-after")),
+            retry_after=_first_number(
+                availability.get("retry_after"), metadata.get("retry_after_seconds"), headers.get("retry-after")
+            ),
             reset_at_milliseconds=_number(headers.get("x-ratelimit-reset")),
             provider=provider if isinstance(provider, str) else None,
             retryable=availability["retryable"] if isinstance(availability.get("retryable"), bool) else None,

@@ -9,7 +9,7 @@ from or_stream.errors import ProtocolViolation
 from or_stream.events import Event, ImageDelta, ImageDiscard, ImageEnd, ImageStart
 from or_stream.values import Image
 
-__all__ = ["DEFAULT_MAX_IMAGE_BYTES", "DEFAULT_MAX_IMAGES", "ImageAssembler", "ImageSink", "MemorySink"]
+__all__ = ["DEFAULT_MAX_IMAGES", "DEFAULT_MAX_IMAGE_BYTES", "ImageAssembler", "ImageSink", "MemorySink"]
 
 DEFAULT_MAX_IMAGES: Final = 1000
 """Images in one stream. The Image API makes at most 10 a request; what this bounds is a server gone mad."""
@@ -18,7 +18,7 @@ DEFAULT_MAX_IMAGE_BYTES: Final = 512 * 1024 * 1024
 
 
 class ImageSink(Protocol):
-    """Where the bytes of one image go. Ends with `finish`, or with `discard` where the image is a repeat or will never be whole."""
+    """Where the bytes of one image go. Ends with `finish`, or with `discard` where it is a repeat or will never be whole."""
 
     def write(self, data: bytes, /) -> object:
         """Take the next bytes."""
@@ -80,7 +80,9 @@ class ImageAssembler:
         assert self._sink is not None
         self._size += len(data)
         if self._size > self._max_image_bytes:
-            raise ProtocolViolation(f"an image is larger than max_image_bytes={self._max_image_bytes}: raise that limit to allow it")
+            raise ProtocolViolation(
+                f"an image is larger than max_image_bytes={self._max_image_bytes}: raise that limit to allow it"
+            )
         if self._head is None:
             self._sink.write(data)
             return [ImageDelta(self._index, data, self._choice)]
@@ -115,7 +117,8 @@ class ImageAssembler:
         self._begun += 1
 
     def _start(self) -> list[Event]:
-        assert self._sink is not None and self._head is not None
+        assert self._sink is not None
+        assert self._head is not None
         head, self._head = self._head, None
         self._sink.write(head)
         media_type = media_type_of(head) or self._claimed

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-
 from or_stream.events import AudioDelta, Event
 from or_stream.protocol._payloads import Base64Decoder
 from or_stream.protocol._tool_calls import ToolCallTracker
@@ -15,7 +14,7 @@ _CUT_REASONS = frozenset({"length", "max_output_tokens", "max_tokens", "MAX_TOKE
 
 
 class MessageBuilder:
-    """The message of one choice, under construction. The lists are the decoder's to append to; `build` may be called at any time."""
+    """The message of one choice, under construction. The lists are the decoder's to append to; `build` may be called any time."""
 
     def __init__(self, choice: int) -> None:
         self.choice = choice
@@ -155,5 +154,3 @@ def _join_detail(last: dict[str, Any], detail: dict[str, Any]) -> None:
             last[name] += value
         elif name not in last or value not in (None, ""):
             last[name] = value
-
-

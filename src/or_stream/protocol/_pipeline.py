@@ -1,4 +1,4 @@
-"""Joins the stages: bytes -> payloads lifted -> SSE events -> chunks -> events and message. The only file that knows their order."""
+"""Joins the stages: bytes, payloads lifted, SSE events, chunks, events and message. The only file that knows their order."""
 
 import json
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class Limits:
 
 
 class Pipeline:
-    """One answer of the API: `feed` its bytes in pieces of any size, `finish` at a clean end; events come out as soon as they can.
+    """One answer of the API: `feed` its bytes in pieces of any size, `finish` at a clean end; events come as soon as they can.
 
     A failure ends it: `feed` and `finish` return the events in front of it, and then `failure` is the exception to raise. After
     `is_done`, which [DONE] brings, further bytes are ignored. `message` holds what has come, at any time.
@@ -60,6 +60,11 @@ class Pipeline:
         self._lifter = PayloadLifter(is_image_path, in_lines=framing == "sse")
         self._parser = SSEParser(limits.event_bytes, comments=True) if framing == "sse" else None
         self._document = bytearray()  # the JSON answer so far, where the framing is "json"
+
+    @property
+    def is_lifting(self) -> bool:
+        """Whether the next bytes are an image's, as far as can be told."""
+        return self._lifter.is_lifting
 
     @property
     def generation_id(self) -> str | None:
@@ -142,7 +147,9 @@ class Pipeline:
     def _hold(self, data: bytes) -> None:
         self._document += data
         if len(self._document) > self._limits.event_bytes:
-            raise ProtocolViolation(f"the answer is larger than event_bytes={self._limits.event_bytes}: raise that limit to allow it")
+            raise ProtocolViolation(
+                f"the answer is larger than event_bytes={self._limits.event_bytes}: raise that limit to allow it"
+            )
 
     def _read(self, items: list[ServerSentEvent | Comment], elapsed_seconds: float, events: list[Event]) -> None:
         for item in items:

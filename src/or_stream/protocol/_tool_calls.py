@@ -58,7 +58,10 @@ class ToolCallTracker:
 
     def finish(self, *, was_cut: bool) -> list[Event]:
         """The stream ended: every call does. `was_cut` tells that the model hit its length limit."""
-        return [ToolCallEnd(call.index, built, self._choice) for call, built in zip(self._calls, self.calls(was_cut=was_cut), strict=True)]
+        return [
+            ToolCallEnd(call.index, built, self._choice)
+            for call, built in zip(self._calls, self.calls(was_cut=was_cut), strict=True)
+        ]
 
     def calls(self, *, was_cut: bool) -> list[ToolCall]:
         """The calls so far. A last call without any arguments is not complete where the model was cut."""

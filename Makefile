@@ -1,0 +1,66 @@
+# Needs make and Python 3.11 or newer; everything else comes from the package index into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+PIP_INSTALL := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check -c constraints.txt
+
+# --verifytypes looks only into the environment whose python is first on PATH. Without the variable pyright asks the network
+# whether there is a newer one.
+PYRIGHT := PYRIGHT_PYTHON_IGNORE_WARNINGS=1 PATH="$(abspath $(BIN)):$$PATH" pyright
+
+.PHONY: help demo test check lint types coverage format clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1#\2/p' Makefile | while IFS='#' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
+	@echo "  PYTHON=python3.12 chooses the interpreter; ARGS='-k name' goes to pytest"
+
+demo: $(VENV)/installed-cli ## stream text and images from the embedded emulator; no key, no network
+	@$(BIN)/or-stream demo
+
+test: $(VENV)/installed-dev ## the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint types coverage ## everything a change must pass: format, lint, types, tests, coverage
+
+lint: $(VENV)/installed-dev ## format and lint, nothing is changed
+	$(BIN)/ruff format --check --quiet --output-format concise .
+	$(BIN)/ruff check --quiet --output-format concise .
+
+types: $(VENV)/installed-dev ## mypy --strict, pyright on the public types, no public symbol without a type
+	$(BIN)/mypy --strict src tests/typing/api.py
+	$(PYRIGHT)
+	$(PYRIGHT) --verifytypes or_stream --ignoreexternal
+
+coverage: $(VENV)/installed-dev ## the tests, with at least 95 % of lines and of branches
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+	$(BIN)/python .ci/coverage_floor.py
+
+format: $(VENV)/installed-dev ## format and mend what can be mended
+	$(BIN)/ruff check --quiet --fix-only .
+	$(BIN)/ruff format --quiet .
+
+clean: ## remove .venv, caches and build products
+	rm -rf .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find .ci benchmarks examples src tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# The stamps make a second run start at once; a change of what is wanted installs again.
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "or_stream needs Python 3.11 or newer, and '$(PYTHON)' is not: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@echo "making $(VENV): about a minute, once"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed-cli: $(VENV)/created pyproject.toml constraints.txt
+	@$(PIP_INSTALL) -e ".[cli]"
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/created pyproject.toml constraints.txt
+	@$(PIP_INSTALL) -e ".[dev]"
+	@touch $@ $(VENV)/installed-cli

@@ -1,0 +1,337 @@
+"""ChatStream: one generation as an async iterator. Pulls bytes through a Pipeline, minds the clocks, retries, always closes."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from or_stream.client._clocks import Clocks
+from or_stream.client._image_files import FileSink, new_stem
+from or_stream.client._request import Request
+from or_stream.client._retry import RetryPolicy, seconds_before_retry
+from or_stream.client._timeouts import Timeouts
+from or_stream.client._transport import Response
+from or_stream.client._view import View
+from or_stream.errors import ConfigurationError, NoImageProduced, OrStreamError, StreamTruncated
+from or_stream.events import (
+    AnnotationDelta,
+    AudioDelta,
+    Event,
+    Heartbeat,
+    ImageDelta,
+    ImageEnd,
+    ReasoningDelta,
+    RefusalDelta,
+    Restart,
+    StreamEnd,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+)
+from or_stream.protocol import ImageSink, Limits, Pipeline
+from or_stream.values import Image, Message, Status
+
+__all__ = ["ChatStream", "StreamStats"]
+
+_CONTENT: Final = frozenset(
+    (TextDelta, ReasoningDelta, RefusalDelta, ImageDelta, ImageEnd, AudioDelta, ToolCallStart, ToolCallDelta, AnnotationDelta)
+)
+# Text is parsed in slices of this size, so that the first event of a large read need not wait for the parsing of all the others.
+_SLICE_BYTES: Final = 2**14
+
+Send = Callable[[Request, float | None], Awaitable[Response]]
+
+
+@dataclass(slots=True)
+class StreamStats:
+    """What one stream took. Times are in seconds since the first request, None until it has come to that."""
+
+    seconds_to_headers: float | None = None
+    seconds_to_first_content: float | None = None
+    seconds: float = 0.0
+    bytes: int = 0
+    events: int = 0
+    heartbeats: int = 0
+    attempts: int = 0
+
+
+class ChatStream:
+    """One generation. Iterate it for events, or one of its views; nothing is sent before that or before it is entered.
+
+    Leaving the loop in any way drops the connection at once, because an abandoned generation costs money; so do leaving
+    `async with`, `aclose`, and a cancelled task. What had come by then stays in `message`. A stream is for one task at a time.
+    """
+
+    def __init__(self, request: Request, send: Send, *, timeouts: Timeouts, retry: RetryPolicy, limits: Limits) -> None:
+        self._request = request
+        self._send = send
+        self._timeouts = timeouts
+        self._retry = retry
+        self._limits = limits
+        self._status: Status = "pending"
+        self._stats = StreamStats()
+        self._ready: deque[Event] = deque()
+        self._failure: OrStreamError | None = None
+        self._pipeline: Pipeline | None = None
+        self._response: Response | None = None
+        self._unread = b""  # the rest of a large read
+        self._has_handed_out = False  # anything but heartbeats, so that another request would repeat it
+        self._is_reading = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._clocks: Clocks | None = None
+
+    @property
+    def message(self) -> Message:
+        """What has come so far; readable at any moment, also after an error."""
+        return Message(status=self._status) if self._pipeline is None else self._pipeline.message(self._status)
+
+    @property
+    def status(self) -> Status:
+        """How far the stream is, or how it ended."""
+        return self._status
+
+    @property
+    def generation_id(self) -> str | None:
+        """The id that tells what the generation cost (`GET /generation`); None until the server has sent it."""
+        return self._pipeline.generation_id if self._pipeline is not None else None
+
+    @property
+    def stats(self) -> StreamStats:
+        """What the stream has taken so far."""
+        if self._clocks is not None and self._status == "streaming":
+            self._stats.seconds = self._clocks.elapsed_seconds()
+        return self._stats
+
+    @property
+    def text(self) -> "View[str]":
+        """The visible text only, in pieces as they come."""
+        return View(self._ready, self._fill, self._leave_from_anywhere, _text_of)
+
+    @property
+    def images(self) -> "View[Image]":
+        """The finished images only."""
+        return View(self._ready, self._fill, self._leave_from_anywhere, _image_of)
+
+    def __aiter__(self) -> "View[Event]":
+        return View(self._ready, self._fill, self._leave_from_anywhere, None)
+
+    async def __aenter__(self) -> Self:
+        while self._response is None and self._status in ("pending", "streaming"):
+            await self._step()
+        if self._failure is not None:
+            raise self._failure
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.leave()
+
+    async def aclose(self) -> None:
+        """Drop the connection, if there is one. May be called at any time and more than once."""
+        self.leave()
+
+    async def final(self) -> Message:
+        """Read to the end and return the message. Raises what iterating would raise; StreamTruncated if the stream was left."""
+        while await self._fill():
+            self._ready.clear()
+        if self._status == "cancelled":
+            error = StreamTruncated("this stream was left before its end; what came is in .partial")
+            raise self._described(error)
+        return self.message
+
+    def leave(self) -> None:
+        """What `aclose` does, for where nothing can be awaited."""
+        if self._status in ("pending", "streaming"):
+            self._ready.clear()
+            self._end("cancelled")
+
+    def __del__(self) -> None:
+        self._leave_from_anywhere()
+
+    def _leave_from_anywhere(self) -> None:
+        """Leave from a finaliser, which the garbage collector may run in any thread and after the loop has closed."""
+        loop = self._loop
+        if loop is None or self._status != "streaming" or loop.is_closed():
+            return
+        try:
+            is_here = asyncio.get_running_loop() is loop
+        except RuntimeError:
+            is_here = not loop.is_running()
+        if is_here:
+            self.leave()
+        else:
+            loop.call_soon_threadsafe(self.leave)
+
+    async def _fill(self) -> bool:
+        """Wait for events; False where no more will come. Raises the failure once the events before it are taken."""
+        while not self._ready:
+            if self._status not in ("pending", "streaming"):
+                if self._failure is not None:
+                    raise self._failure
+                return False
+            await self._step()
+        return True
+
+    async def _step(self) -> None:
+        """Send the request, or read once. Leaves events in `_ready`, or a failure."""
+        if self._is_reading:
+            raise ConfigurationError("this stream is being read by another task: give each task a stream of its own")
+        self._is_reading = True
+        events: list[Event] = []
+        failure: OrStreamError | None
+        try:
+            if self._response is None:
+                await self._begin()
+            else:
+                events = await self._read(self._response)
+            failure = self._pipeline.failure if self._pipeline is not None else None
+        except OrStreamError as error:
+            failure = error
+            if self._response is not None and self._pipeline is not None:
+                events = self._pipeline.close(error)
+                failure = self._pipeline.failure
+        except BaseException:
+            self.leave()
+            raise
+        finally:
+            self._is_reading = False
+        if events:
+            self._take(events)
+        if failure is not None:
+            await self._fail(failure)
+
+    async def _begin(self) -> None:
+        if self._clocks is None:
+            self._loop = asyncio.get_running_loop()
+            self._clocks = Clocks(self._loop, self._timeouts)
+            self._status = "streaming"
+        self._stats.attempts += 1
+        self._pipeline = None
+        async with self._clocks.waiting_for_headers():
+            response = await self._send(self._request, self._timeouts.connect)
+        self._response = response
+        if self._stats.seconds_to_headers is None:
+            self._stats.seconds_to_headers = self._clocks.elapsed_seconds()
+        self._pipeline = Pipeline(
+            framing=response.framing, generation_id=response.generation_id, open_sink=self._sink_opener(), limits=self._limits
+        )
+        self._clocks.watch(response.close)
+
+    async def _read(self, response: Response) -> list[Event]:
+        assert self._pipeline is not None
+        assert self._clocks is not None
+        data, self._unread = self._unread, b""
+        if not data:
+            with self._clocks.waiting():
+                data = await response.read()
+            self._stats.bytes += len(data)
+        elapsed_seconds = self._clocks.elapsed_seconds()
+        if not data:
+            return self._pipeline.finish(elapsed_seconds)
+        if len(data) > _SLICE_BYTES and not self._pipeline.is_lifting:
+            data, self._unread = data[:_SLICE_BYTES], data[_SLICE_BYTES:]
+        return self._pipeline.feed(data, elapsed_seconds)
+
+    def _take(self, events: list[Event]) -> None:
+        """Make events ready to be handed out, and notice what they mean for the stream."""
+        assert self._clocks is not None
+        self._stats.events += len(events)
+        heartbeats = sum(type(event) is Heartbeat for event in events)
+        self._stats.heartbeats += heartbeats
+        self._has_handed_out = self._has_handed_out or heartbeats < len(events)
+        if any(type(event) in _CONTENT for event in events):
+            self._clocks.content_came()
+            if self._stats.seconds_to_first_content is None:
+                self._stats.seconds_to_first_content = self._clocks.elapsed_seconds()
+        if type(events[-1]) is StreamEnd:
+            message = events[-1].message
+            if self._request.require_image and not message.images:
+                events.pop()
+                self._conclude_without_image(message)
+            else:
+                self._end("complete")
+        self._ready.extend(events)
+
+    def _conclude_without_image(self, message: Message) -> None:
+        self._failure = self._described(
+            NoImageProduced(
+                f"the answer has no image (native finish reason {message.native_finish_reason!r}): ask for one in the prompt, "
+                "and see .text for what the model said instead",
+                text=message.text,
+                native_finish_reason=message.native_finish_reason,
+            )
+        )
+        self._end("failed")
+
+    async def _fail(self, failure: OrStreamError) -> None:
+        """Wait and have the request sent again, or make the failure the end."""
+        assert self._clocks is not None
+        wait_seconds = None
+        if not self._has_handed_out or self._retry.restart:
+            wait_seconds = seconds_before_retry(
+                self._retry,
+                attempt=self._stats.attempts,
+                error=failure,
+                elapsed_seconds=self._clocks.elapsed_seconds(),
+                random_fraction=random.random(),
+            )
+        if wait_seconds is None or self._clocks.total_ends_within(wait_seconds):
+            self._failure = self._described(failure)
+            self._end("truncated" if isinstance(failure, StreamTruncated) else "failed")
+            return
+        discarded = self.message
+        self._drop_response()
+        if self._has_handed_out:
+            self._ready.append(Restart(self._stats.attempts + 1, str(failure), discarded))
+            self._has_handed_out = False
+        try:
+            await asyncio.sleep(wait_seconds)
+        except BaseException:
+            self.leave()
+            raise
+
+    def _described(self, error: OrStreamError) -> OrStreamError:
+        status: Status = "truncated" if isinstance(error, StreamTruncated) else "failed"
+        error.attempts = self._stats.attempts
+        if self._pipeline is not None:
+            error.partial = self._pipeline.message(status)
+            error.generation_id = error.generation_id or self._pipeline.generation_id
+        return error
+
+    def _end(self, status: Status) -> None:
+        if self._clocks is not None:
+            self._stats.seconds = self._clocks.elapsed_seconds()
+        if status == "complete" and self._response is not None:
+            self._response.end()
+            self._response = None
+        self._drop_response()
+        self._status = status
+
+    def _drop_response(self) -> None:
+        self._unread = b""
+        if self._clocks is not None:
+            self._clocks.stop()
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+        if self._pipeline is not None:
+            self._pipeline.close()
+
+    def _sink_opener(self) -> Callable[[int], ImageSink] | None:
+        folder = self._request.save_to
+        if folder is None:
+            return None
+        stem = new_stem()
+        return lambda index: FileSink(folder, stem, index)
+
+
+def _text_of(event: Event) -> str | None:
+    return event.text if type(event) is TextDelta and event.choice == 0 else None
+
+
+def _image_of(event: Event) -> Image | None:
+    return event.image if type(event) is ImageEnd else None

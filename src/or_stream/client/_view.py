@@ -1,0 +1,46 @@
+"""The async iterator that a loop over a stream holds."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Generic, Self, TypeVar
+
+from or_stream.events import Event
+
+__all__ = ["View"]
+
+ItemT = TypeVar("ItemT")
+
+
+class View(Generic[ItemT]):
+    """An async iterator over some of a stream's events. When it is dropped, as by a loop that is left, the stream is left too."""
+
+    __slots__ = ("_fill", "_is_used", "_leave", "_pick", "_ready")
+
+    def __init__(
+        self,
+        ready: deque[Event],
+        fill: Callable[[], Awaitable[bool]],
+        leave: Callable[[], None],
+        pick: Callable[[Event], ItemT | None] | None,
+    ) -> None:
+        self._ready = ready
+        self._fill = fill
+        self._leave = leave
+        self._pick = pick
+        self._is_used = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ItemT:
+        self._is_used = True
+        while self._ready or await self._fill():
+            event = self._ready.popleft()
+            item = event if self._pick is None else self._pick(event)
+            if item is not None:
+                return item  # type: ignore[return-value]  # without `pick` the items are the events
+        raise StopAsyncIteration
+
+    def __del__(self) -> None:
+        if self._is_used:
+            self._leave()
