@@ -6,6 +6,8 @@ import re
 from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Final, Self, Unpack
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from or_stream.client._request import GenerationOptions, Prompt, Request, build_request
 from or_stream.client._retry import RetryPolicy
@@ -44,7 +46,7 @@ class Client:
         app_title: str | None = None,
         session: Session | None = None,
     ) -> None:
-        self._api_key = _checked_key(api_key)
+        self._api_key = _Secret(_checked_key(api_key))
         self._base_url = _checked_address(base_url)
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or RetryPolicy()
@@ -53,7 +55,7 @@ class Client:
             raise ConfigurationError("max_connections must be 1 or more, or None for no limit")
         # https://openrouter.ai/docs/app-attribution
         self._headers = {name: value for name, value in (("HTTP-Referer", app_url), ("X-OpenRouter-Title", app_title)) if value}
-        self._transport = Transport(session, max_connections=max_connections, proxy=proxy)
+        self._transport = Transport(session, max_connections=max_connections, proxy=proxy or _proxy_for(self._base_url))
 
     def stream(self, prompt: Prompt, *, model: str | None = None, **options: Unpack[GenerationOptions]) -> ChatStream:
         """One generation, as an async iterator of events. Nothing is sent before it is iterated or entered.
@@ -92,7 +94,7 @@ class Client:
         )
 
     async def _send(self, request: Request, connect_seconds: float | None) -> Response:
-        headers = {"Authorization": f"Bearer {self._api_key}", **self._headers, **request.headers}
+        headers = {"Authorization": _Secret(f"Bearer {self._api_key}"), **self._headers, **request.headers}
         return await self._transport.post(
             f"{self._base_url}/chat/completions", request.body, headers, connect_seconds=connect_seconds
         )
@@ -147,6 +149,21 @@ async def _close_with_loop(client: Client, key: tuple[asyncio.AbstractEventLoop,
     finally:
         _shared.pop(key, None)
         await client.aclose()
+
+
+class _Secret(str):
+    """Text that a repr does not show, so that no traceback with local variables, here or in aiohttp, does."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+def _proxy_for(base_url: str) -> str | None:
+    """The proxy that the environment names for an address (http_proxy, https_proxy, no_proxy)."""
+    parts = urlsplit(base_url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
 def _checked_key(api_key: str | None) -> str:

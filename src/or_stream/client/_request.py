@@ -10,7 +10,7 @@ from typing import Any, Final, TypedDict, get_type_hints
 
 from or_stream.client._retry import RetryPolicy
 from or_stream.client._timeouts import Timeouts
-from or_stream.errors import ConfigurationError
+from or_stream.errors import ConfigurationError, NotFound, OrStreamError
 from or_stream.values import Image, Message
 
 __all__ = [
@@ -132,14 +132,27 @@ class GenerationOptions(BodyOptions, total=False):
 class Request:
     """One request, ready to be sent as often as needed. Has no key: that is the client's."""
 
-    __slots__ = ("body", "headers", "model", "require_image", "save_to")
+    __slots__ = ("_fields", "_modalities_are_a_guess", "body", "headers", "require_image", "save_to")
 
-    def __init__(self, body: bytes, headers: dict[str, str], model: str, save_to: Path | None, require_image: bool) -> None:
-        self.body = body
-        self.headers = headers
-        self.model = model
-        self.save_to = save_to
-        self.require_image = require_image
+    def __init__(self, fields: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+        self._fields = fields
+        self._modalities_are_a_guess = options.get("modalities") is None and "modalities" not in (options.get("extra_body") or {})
+        self.body = _encoded(fields)
+        self.headers = _headers(options.get("extra_headers") or {})
+        self.save_to = _folder(options.get("save_to"))
+        self.require_image = bool(options.get("require_image"))
+
+    def correct_modalities(self, error: OrStreamError) -> bool:
+        """Whether the server refused what was guessed about the model's output, and the guess is another one now.
+
+        A text model refuses `["image", "text"]`, a model of pictures alone too, both with the same 404 (docs/wire.md).
+        """
+        if not self._modalities_are_a_guess or not isinstance(error, NotFound) or "output modalities" not in str(error):
+            return False
+        self._modalities_are_a_guess = False
+        wants_image = self.require_image or "image_config" in self._fields or "image" in self._fields["model"]
+        self.body = _encoded({**self._fields, "modalities": ["image"] if wants_image else ["text"]})
+        return True
 
 
 _BODY_OPTIONS: Final = frozenset(BodyOptions.__annotations__)
@@ -165,13 +178,7 @@ def build_request(prompt: Prompt, model: str | None, options: Mapping[str, Any])
     body |= options.get("extra_body") or {}
     if body.get("stream") is not True:
         raise ConfigurationError("this library streams: leave `stream` out of extra_body")
-    return Request(
-        _encoded(body),
-        _headers(options.get("extra_headers") or {}),
-        str(body["model"]),
-        _folder(options.get("save_to")),
-        bool(options.get("require_image")),
-    )
+    return Request(body, options)
 
 
 def _checked_model(model: str | None) -> str:

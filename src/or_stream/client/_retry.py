@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from or_stream.errors import ConfigurationError, OrStreamError
+from or_stream.errors import ConfigurationError, OrStreamError, StreamTimeout
 
 __all__ = ["RetryPolicy", "seconds_before_retry"]
 
@@ -11,8 +11,8 @@ __all__ = ["RetryPolicy", "seconds_before_retry"]
 class RetryPolicy:
     """How to go on after a failure that may pass.
 
-    `attempts` is how many requests are sent at most. The wait before the next is random up to `base_seconds`, doubled each time, up
-    to `cap_seconds` ("full jitter"). A server that asks for more than `cap_seconds`, or for a time that ends more than
+    `attempts` is how many requests are sent at most. The wait before the next is random up to `base_seconds`, doubled each time,
+    up to `cap_seconds` ("full jitter"). A server that asks for more than `cap_seconds`, or for a time that ends more than
     `total_seconds` after the first request, is not waited for: the error is raised at once. With `restart`, a stream that fails
     after content was handed out starts over behind a `Restart` event; without, never. A repeated request for an image may be
     billed again.
@@ -41,6 +41,8 @@ def seconds_before_retry(
     """
     if not error.retryable or attempt >= policy.attempts:
         return None
+    if isinstance(error, StreamTimeout) and error.phase != "connect" and not policy.restart:
+        return None  # the caller's own deadline: waiting for it three times over is not what was asked for
     seconds = min(policy.cap_seconds, policy.base_seconds * 2 ** min(attempt - 1, 60)) * random_fraction
     asked = getattr(error, "retry_after", None)
     if asked is not None:

@@ -271,7 +271,9 @@ class ChatStream:
         """Wait and have the request sent again, or make the failure the end."""
         assert self._clocks is not None
         wait_seconds = None
-        if not self._has_handed_out or self._retry.restart:
+        if self._request.correct_modalities(failure):
+            wait_seconds = 0.0
+        elif not self._has_handed_out or self._retry.restart:
             wait_seconds = seconds_before_retry(
                 self._retry,
                 attempt=self._stats.attempts,

@@ -119,7 +119,8 @@ class Transport:
                 raise ConfigurationError("this Client is closed: make another")
             # aiohttp's own limit of 100 connections would queue the rest without a word.
             connector = aiohttp.TCPConnector(limit=self._max_connections or 0)
-            self._session = aiohttp.ClientSession(connector=connector, trust_env=True)
+            # Not `trust_env`: it looks into files in a thread twice a request, and a .netrc entry would clash with the key.
+            self._session = aiohttp.ClientSession(connector=connector)
         self._loop = loop
         if self._session.closed:
             raise ConfigurationError("the aiohttp session of this Client is closed: make another Client")
