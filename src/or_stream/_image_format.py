@@ -44,7 +44,8 @@ _BRANDS: Final = {
 
 
 def media_type_of(head: bytes) -> str | None:
-    """The media type that the first bytes prove, or None where they prove none."""
+    """The media type that the first bytes prove, or None where they prove none. Looks at no more than HEAD_BYTES."""
+    head = head[:HEAD_BYTES]
     for magic, media_type in _MAGIC_NUMBERS:
         if head.startswith(magic):
             return media_type
@@ -69,7 +70,7 @@ def pixel_size(data: bytes) -> tuple[int, int] | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _webp_size(data)
     if data[:2] == b"BM" and len(data) >= 26:
-        return _little_endian(data[18:22]), _little_endian(data[22:26])
+        return _little_endian(data[18:22]), abs(int.from_bytes(data[22:26], "little", signed=True))  # negative: top row first
     return None
 
 

@@ -137,10 +137,10 @@ class Request:
     def __init__(self, fields: Mapping[str, Any], options: Mapping[str, Any]) -> None:
         self._fields = fields
         self._modalities_are_a_guess = options.get("modalities") is None and "modalities" not in (options.get("extra_body") or {})
-        self.body = _encoded(fields)
-        self.headers = _headers(options.get("extra_headers") or {})
-        self.save_to = _folder(options.get("save_to"))
-        self.require_image = bool(options.get("require_image"))
+        self.body: bytes = _encoded(fields)
+        self.headers: dict[str, str] = _headers(options.get("extra_headers") or {})
+        self.save_to: Path | None = _folder(options.get("save_to"))
+        self.require_image: bool = bool(options.get("require_image"))
 
     def correct_modalities(self, error: OrStreamError) -> bool:
         """Whether the server refused what was guessed about the model's output, and the guess is another one now.

@@ -299,9 +299,8 @@ class ChatStream:
     def _described(self, error: OrStreamError) -> OrStreamError:
         status: Status = "truncated" if isinstance(error, StreamTruncated) else "failed"
         error.attempts = self._stats.attempts
-        if self._pipeline is not None:
-            error.partial = self._pipeline.message(status)
-            error.generation_id = error.generation_id or self._pipeline.generation_id
+        error.partial = Message(status=status) if self._pipeline is None else self._pipeline.message(status)
+        error.generation_id = error.generation_id or self.generation_id
         return error
 
     def _end(self, status: Status) -> None:

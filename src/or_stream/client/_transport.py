@@ -1,18 +1,20 @@
 """HTTP over aiohttp: POST, status, bytes, and every exception of aiohttp mapped. The only file of the client that imports it."""
 
 import asyncio
+import io
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 
 from or_stream.errors import (
     APIStatusError,
+    BadRequest,
     ConfigurationError,
     ConnectionFailed,
     OrStreamError,
@@ -20,7 +22,7 @@ from or_stream.errors import (
     StreamTimeout,
     StreamTruncated,
 )
-from or_stream.protocol import ErrorBody, Framing
+from or_stream.protocol import ErrorBody, Framing, redact
 
 __all__ = ["Response", "Session", "Transport"]
 
@@ -29,6 +31,10 @@ Session = aiohttp.ClientSession
 # Larger reads cost less and 256 KiB is where it levels off; aiohttp before 3.14 has 64 KiB by default.
 _READ_BUFFER_BYTES: Final = 2**18
 _MAX_ERROR_BODY_BYTES: Final = 2**20
+# A refusal is one, whether or not the rest of its body ever comes.
+_ERROR_BODY_SECONDS: Final = 5
+# Above this size aiohttp warns of bytes written at once, and writes what it can `read` in pieces.
+_LARGE_BODY_BYTES: Final = 2**20
 # After [DONE] the connection can be used again once the end of the body is here, usually within a millisecond.
 _LINGER_SECONDS: Final = 0.5
 
@@ -46,8 +52,15 @@ class Response:
 
     async def read(self) -> bytes:
         """What has come, at least a byte; b"" at the end of the body. Raises an OrStreamError where the connection broke."""
-        with _mapped(before_response=False):
-            return await self._response.content.readany()
+        content = self._response.content
+        try:
+            with _mapped(before_response=False):
+                return await content.readany()
+        except OrStreamError:
+            # aiohttp raises as soon as it knows of the break, though what came in front of it is still in its buffer.
+            if data := content._read_nowait(-1):  # noqa: SLF001  # the public one raises too
+                return data
+            raise
 
     def close(self) -> None:
         """Drop the connection now."""
@@ -76,10 +89,11 @@ class Transport:
         with _mapped(before_response=True):
             response = await session.post(
                 url,
-                data=body,
+                data=body if len(body) <= _LARGE_BODY_BYTES else io.BytesIO(body),
                 headers=headers,
                 timeout=timeout,
                 allow_redirects=False,
+                raise_for_status=False,
                 proxy=self._proxy,
                 read_bufsize=_READ_BUFFER_BYTES,
             )
@@ -133,18 +147,35 @@ class Transport:
             return Response(response, "sse", self._linger)
         if response.status == 200 and content_type.endswith("json"):
             return Response(response, "json", self._linger)
-        with _mapped(before_response=False):
-            body = await response.content.read(_MAX_ERROR_BODY_BYTES)
+        body = await self._error_body(response)
         generation_id = response.headers.get("X-Generation-Id")
         response.close()
         error: OrStreamError
-        if response.status == 200:
+        if response.status < 300:
             kind = f"content type {content_type!r}" if content_type else "no content type"
-            error = ProtocolViolation(f"the server answered with {kind} instead of a stream: {_beginning(body)}")
+            error = ProtocolViolation(
+                f"the server answered with status {response.status} and {kind} instead of a stream: {_beginning(body)}"
+            )
+        elif response.status < 400:
+            place = redact(response.headers.get("Location", "nowhere"))
+            error = BadRequest(
+                f"HTTP {response.status}: the server redirects to {place!r}, which is not followed: correct base_url",
+                status=response.status,
+            )
         else:
             error = _status_error(response.status, response.headers, body)
         error.generation_id = generation_id
         raise error
+
+    async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:
+        """The body of an answer that is no stream, or as much of it as comes."""
+        body = b""
+        reader = Response(response, "json", self._linger)
+        with suppress(OrStreamError, TimeoutError):
+            async with asyncio.timeout(_ERROR_BODY_SECONDS):
+                while len(body) < _MAX_ERROR_BODY_BYTES and (data := await reader.read()):
+                    body += data
+        return body[:_MAX_ERROR_BODY_BYTES]
 
 
 def _status_error(status: int, headers: Mapping[str, str], body: bytes) -> APIStatusError:
@@ -158,34 +189,35 @@ def _status_error(status: int, headers: Mapping[str, str], body: bytes) -> APISt
     else:
         said = ErrorBody.read(_beginning(body) if body.strip() else "the answer has no body")
     if said.retry_after is None:
-        said.retry_after = _seconds_until(headers, said)
-    if 300 <= status < 400:
-        said.message = f"the server redirects to {headers.get('Location', 'nowhere')!r}, which is not followed: correct base_url"
+        said.retry_after = _seconds_until(status, headers, said)
     return said.api_status_error(status)
 
 
-def _seconds_until(headers: Mapping[str, str], said: ErrorBody) -> float | None:
-    """Retry-After in seconds or as a date (RFC 9110 section 10.2.3), else the reset time (Unix time in milliseconds)."""
+def _seconds_until(status: int, headers: Mapping[str, str], said: ErrorBody) -> float | None:
+    """Retry-After in seconds or as a date (RFC 9110 section 10.2.3), else the reset time of a 429 (Unix time in milliseconds)."""
     text = headers.get("Retry-After", "").strip()
     if text:
         try:
             return max(0.0, float(text))
         except ValueError:
             pass
-        try:
+        with suppress(ValueError, OverflowError):
             return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-        except ValueError:
-            pass
     reset = said.reset_at_milliseconds
     try:
         reset = float(headers["X-RateLimit-Reset"]) if reset is None else reset
     except (KeyError, ValueError):
         return None
-    return max(0.0, reset / 1000 - time.time())
+    return max(0.0, reset / 1000 - time.time()) if status == 429 else None
 
 
 def _beginning(body: bytes) -> str:
-    text = " ".join(body[:2000].decode(errors="replace").split())
+    return _one_line(body[:2000].decode(errors="replace"))
+
+
+def _one_line(text: str) -> str:
+    """What somebody else said, fit for a message."""
+    text = redact(" ".join(text.split()))
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
@@ -194,18 +226,30 @@ def _mapped(*, before_response: bool) -> Iterator[None]:
     """Turns what aiohttp raises into errors of this library."""
     try:
         yield
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-        raise ConfigurationError(f"base_url is no http address: {error}") from error
-    except aiohttp.ServerTimeoutError as error:
-        raise StreamTimeout("no connection within Timeouts.connect", phase="connect") from error
-    except aiohttp.ContentTypeError as error:
-        raise ProtocolViolation(str(error)) from error
-    except HttpProcessingError as error:
-        raise ProtocolViolation(f"the server does not speak HTTP: {error.message}") from error
-    except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
-        said = str(error) or type(error).__name__
-        if isinstance(error.__cause__, HttpProcessingError) and "encod" in said.lower():
-            raise ProtocolViolation(f"the body cannot be decompressed: {said}") from error
-        if before_response:
-            raise ConnectionFailed(f"no answer: {said}") from error
-        raise StreamTruncated(f"the connection broke: {said}; what came is in .partial") from error
+    except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
+        raise _translated(error, before_response=before_response) from error
+    except ValueError as error:
+        # What aiohttp finds out only now: a host that is no name, credentials of the caller's session beside the key.
+        raise ConfigurationError(f"this request cannot be sent: {_one_line(str(error))}") from error
+
+
+def _translated(error: Exception, *, before_response: bool) -> OrStreamError:
+    message = getattr(error, "message", None)  # without the address, which `str` repeats
+    said = _one_line(message if isinstance(message, str) else str(error))
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+        return ConfigurationError(f"base_url or proxy is no http address: {said}")
+    if isinstance(error, aiohttp.ServerTimeoutError):
+        return StreamTimeout("no connection within Timeouts.connect", phase="connect")
+    if isinstance(error, ContentEncodingError) or isinstance(error.__cause__, ContentEncodingError):
+        return ProtocolViolation(f"the body cannot be decompressed: {said}")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return ConnectionFailed(f"the proxy refused: HTTP {error.status} {said}")
+    if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
+        return ProtocolViolation(f"the answer is not proper HTTP: {said}")
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        said = "the server closed the connection"
+    elif isinstance(error, aiohttp.ClientPayloadError):
+        said = "the body ended too early"
+    if before_response:
+        return ConnectionFailed(f"no answer: {said or type(error).__name__}")
+    return StreamTruncated(f"the connection broke: {said or type(error).__name__}; what came is in .partial")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from or_stream.protocol._error_body import ErrorBody
-from or_stream.protocol._payloads import TOKEN, JSONPath
+from or_stream.protocol._payloads import JSONPath
 from or_stream.values import Usage
 
 __all__ = ["Chunk", "Finish", "ImageEntry", "Part", "ToolCallFragment", "is_image_path", "only_text", "read_chunk"]
@@ -22,9 +22,9 @@ class ImageEntry(NamedTuple):
     claimed_media_type: str | None
 
     @property
-    def is_lifted(self) -> bool:
-        """Whether the payload was taken out of the bytes, or is about to be."""
-        return self.url.startswith("data:") and (self.url.endswith(";base64,") or f";base64,{TOKEN}" in self.url)
+    def is_open(self) -> bool:
+        """Whether this is the beginning of a data URL, whose payload is yet to come."""
+        return self.url.startswith("data:") and self.url.endswith(";base64,")
 
 
 class ToolCallFragment(NamedTuple):
@@ -100,6 +100,8 @@ def only_text(document: Any) -> str | None:
             and not choice["index"]
             and not choice.get("logprobs")
             and not choice.get("error")
+            and not choice.get("native_finish_reason")
+            and "message" not in choice
             and "usage" not in document
             and "error" not in document
             and type(text := delta["content"]) is str
@@ -173,7 +175,8 @@ def _read_delta(delta: dict[str, Any], choice: int, is_whole: bool, chunk: Chunk
             entries = value if isinstance(value, list) else [value]
             chunk.parts += [Part("image", choice, entry, is_whole) for entry in map(_read_image, entries) if entry is not None]
         elif name == "tool_calls":
-            chunk.parts += [Part("tool_call", choice, _read_tool_call(call), is_whole) for call in _objects(value)]
+            calls = enumerate(_objects(value))
+            chunk.parts += [Part("tool_call", choice, _read_tool_call(call, at if is_whole else None), is_whole) for at, call in calls]
         elif name == "audio":
             if isinstance(value, dict):
                 chunk.parts.append(Part("audio", choice, value, is_whole))
@@ -208,7 +211,8 @@ def _read_image(entry: Any) -> ImageEntry | None:
     return ImageEntry(value, claimed or None)
 
 
-def _read_tool_call(call: dict[str, Any]) -> ToolCallFragment:
+def _read_tool_call(call: dict[str, Any], position: int | None) -> ToolCallFragment:
+    """`position` stands for the index where there is none, as in a `message`: each call of its list is whole."""
     function = call.get("function")
     function = function if isinstance(function, dict) else {}
     index, arguments = call.get("index"), function.get("arguments")
@@ -216,7 +220,7 @@ def _read_tool_call(call: dict[str, Any]) -> ToolCallFragment:
         arguments = json.dumps(arguments)
     extra = {name: value for name, value in call.items() if name not in ("index", "id", "type", "function") and value is not None}
     return ToolCallFragment(
-        index if type(index) is int else None, _text(call.get("id")), _text(function.get("name")), arguments or None, extra
+        index if type(index) is int else position, _text(call.get("id")), _text(function.get("name")), arguments or None, extra
     )
 
 
@@ -258,4 +262,4 @@ def _integer(value: Any) -> int | None:
 
 
 def _float(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63 else None

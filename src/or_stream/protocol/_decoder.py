@@ -26,7 +26,7 @@ class ChatDecoder:
 
     def __init__(self, images: ImageAssembler, *, generation_id: str | None = None) -> None:
         self.failure: ErrorBody | None = None
-        self.is_started = False
+        self.is_started: bool = False
         self._images = images
         self._generation_id = generation_id
         self._model: str | None = None
@@ -37,6 +37,7 @@ class ChatDecoder:
         self._builders: dict[int, MessageBuilder] = {0: self._first}
         self._said_parts = 0  # of the chunk whose image is being lifted
         self._image_choice = 0
+        self._is_passing_over = False  # the payload that is being lifted belongs to no image
 
     @property
     def generation_id(self) -> str | None:
@@ -53,10 +54,11 @@ class ChatDecoder:
         if self.is_started and not self._said_parts and (text := only_text(document)) is not None:
             if not text:
                 return []
+            self._first.said.add("text")
             self._first.text.append(text)
             return [TextDelta(text)]
         chunk = read_chunk(document)
-        events = self._start(chunk) if not chunk.error else self._identify(chunk)
+        events = self._start(chunk) if chunk.parts or not chunk.error else self._identify(chunk)
         parts, self._said_parts = chunk.parts[self._said_parts :], 0
         for part in parts:
             events += self._say(part)
@@ -67,20 +69,24 @@ class ChatDecoder:
         """An image follows; it is the last thing in `document`, the beginning of a chunk."""
         chunk = read_chunk(document)
         events = self._start(chunk)
-        *parts, image = chunk.parts[self._said_parts :]
-        for part in parts:
+        parts, self._said_parts = chunk.parts[self._said_parts :], len(chunk.parts)
+        # An entry that names its image twice, in `image_url` and in `url`, is one image: the first that came.
+        self._is_passing_over = not (parts and parts[-1].kind == "image" and parts[-1].value.is_open)
+        for part in parts if self._is_passing_over else parts[:-1]:
             events += self._say(part)
-        self._said_parts = len(chunk.parts)
-        self._image_choice = image.choice
-        self._images.begin(image.choice, image.value.claimed_media_type)
+        if not self._is_passing_over:
+            self._image_choice = parts[-1].choice
+            self._images.begin(self._image_choice, parts[-1].value.claimed_media_type)
         return events
 
     def feed_image(self, data: bytes) -> list[Event]:
         """The next decoded bytes of the image."""
-        return self._images.feed(data)
+        return [] if self._is_passing_over else self._images.feed(data)
 
     def end_image(self) -> list[Event]:
         """The image is whole."""
+        if self._is_passing_over:
+            return []
         events, image = self._images.end()
         self._keep(image, self._image_choice)
         return events
@@ -121,7 +127,8 @@ class ChatDecoder:
             self._builder(choice).add_logprobs(logprobs)
         if chunk.usage is not None:
             self._first.usage = chunk.usage
-            events.append(UsageUpdate(chunk.usage))
+            if self.is_started:
+                events.append(UsageUpdate(chunk.usage))
         self.failure = chunk.error
 
     def _builder(self, choice: int) -> MessageBuilder:

@@ -35,7 +35,7 @@ class MemorySink:
 
     def __init__(self) -> None:
         self._buffer = io.BytesIO()
-        self.write = self._buffer.write
+        self.write: Callable[[bytes], int] = self._buffer.write
 
     def finish(self, claimed_media_type: str | None, /) -> Image:
         """The image."""

@@ -32,6 +32,7 @@ class MessageBuilder:
         self._images: list[Image] = []
         self._image_offsets: list[int] = []
         self._audio: _AudioBuilder | None = None
+        self._detail_pieces: dict[str, list[str]] = {}  # of the last reasoning detail: what its growing texts are made of
 
     @property
     def was_cut(self) -> bool:
@@ -57,8 +58,10 @@ class MessageBuilder:
         for detail in details:
             last = self.reasoning_details[-1] if self.reasoning_details else None
             if last is not None and _continues(detail, last):
-                _join_detail(last, detail)
+                self._join_detail(last, detail)
             else:
+                self._join_detail_pieces()
+                self._detail_pieces = {}
                 self.reasoning_details.append(dict(detail))
 
     def add_finish(self, reason: str | None, native_reason: str | None) -> None:
@@ -76,7 +79,7 @@ class MessageBuilder:
                 elif value is not None:
                     self.logprobs[name] = value
         elif isinstance(logprobs, dict):
-            self.logprobs = {name: list(value) if isinstance(value, list) else value for name, value in logprobs.items()}
+            self.logprobs = _copied(logprobs)
         else:
             self.logprobs = logprobs
 
@@ -88,6 +91,7 @@ class MessageBuilder:
     def build(self, status: Status, extra: dict[str, Any], **identity: Any) -> Message:
         """The message so far, sharing its big values with this builder and its lists with nobody."""
         self._join_text()
+        self._join_detail_pieces()
         return Message.model_construct(
             **identity,
             text=self.text[0],
@@ -103,11 +107,25 @@ class MessageBuilder:
             finish_reason=self.finish_reason,
             native_finish_reason=self.native_finish_reason,
             status=status,
-            extra=extra if self.logprobs is None else {**extra, "logprobs": self.logprobs},
+            extra=extra if self.logprobs is None else {**extra, "logprobs": _copied(self.logprobs)},
         )
 
     def _join_text(self) -> None:
         self.text[:] = ["".join(self.text)]
+
+    def _join_detail(self, last: dict[str, Any], detail: dict[str, Any]) -> None:
+        """Text grows; of everything else the last value that is not empty stays (Anthropic sends `"signature": ""` first)."""
+        for name, value in detail.items():
+            if name in ("text", "summary", "data") and isinstance(value, str) and isinstance(last.get(name), str):
+                self._detail_pieces.setdefault(name, [last[name]]).append(value)
+            elif name not in last or value not in (None, ""):
+                last[name] = value
+
+    def _join_detail_pieces(self) -> None:
+        for name, pieces in self._detail_pieces.items():
+            assert self.reasoning_details is not None
+            pieces[:] = ["".join(pieces)]
+            self.reasoning_details[-1][name] = pieces[0]
 
 
 class _AudioBuilder:
@@ -125,6 +143,8 @@ class _AudioBuilder:
         if isinstance(audio.get("expires_at"), int):
             self._expires_at = audio["expires_at"]
         text, transcript = audio.get("data"), audio.get("transcript")
+        if self._decoder.is_padded:
+            self._decoder = Base64Decoder()  # each fragment may also be a base64 text of its own
         data = self._decoder.feed(text.encode()) if isinstance(text, str) and text else b""
         transcript = transcript if isinstance(transcript, str) and transcript else None
         self._data += data
@@ -147,10 +167,7 @@ def _continues(detail: dict[str, Any], last: dict[str, Any]) -> bool:
     return bool(detail.get("type") == last.get("type") and detail.get("index") == last.get("index") and "index" in detail)
 
 
-def _join_detail(last: dict[str, Any], detail: dict[str, Any]) -> None:
-    """Text grows; of everything else the last value that is not empty stays (Anthropic sends `"signature": ""` first)."""
-    for name, value in detail.items():
-        if name in ("text", "summary", "data") and isinstance(value, str) and isinstance(last.get(name), str):
-            last[name] += value
-        elif name not in last or value not in (None, ""):
-            last[name] = value
+def _copied(logprobs: Any) -> Any:
+    if not isinstance(logprobs, dict):
+        return logprobs
+    return {name: list(value) if isinstance(value, list) else value for name, value in logprobs.items()}

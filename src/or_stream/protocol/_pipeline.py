@@ -53,7 +53,7 @@ class Pipeline:
     ) -> None:
         limits = limits or Limits()
         self.failure: OrStreamError | None = None
-        self.is_done = False
+        self.is_done: bool = False
         self._limits = limits
         self._images = ImageAssembler(open_sink or _open_memory, max_images=limits.images, max_image_bytes=limits.image_bytes)
         self._decoder = ChatDecoder(self._images, generation_id=generation_id)
@@ -70,6 +70,10 @@ class Pipeline:
     def generation_id(self) -> str | None:
         """The id of the generation, None until it is known."""
         return self._decoder.generation_id
+
+    @property
+    def _is_honest_end(self) -> bool:
+        return self._decoder.is_finished and not self._lifter.is_lifting
 
     def message(self, status: Status) -> Message:
         """What has come so far, as a message of this status."""
@@ -96,8 +100,8 @@ class Pipeline:
         """
         events: list[Event] = []
         if failure is not None and self.failure is None and not self.is_done:
-            if self._decoder.is_finished:
-                self._end(events)
+            if self._is_honest_end:
+                self._guard(self._end, events)
             else:
                 self.failure = failure
         self._images.close()
@@ -129,6 +133,8 @@ class Pipeline:
                 events += decoder.end_image()
             if self.is_done or self.failure is not None:
                 return
+        if self._lifter.failure is not None:
+            raise self._lifter.failure
 
     def _take_end(self, elapsed_seconds: float, events: list[Event]) -> None:
         if self._parser is None:
@@ -139,7 +145,7 @@ class Pipeline:
                 if isinstance(item, Comment) or _is_whole(item):
                     self._read([item], elapsed_seconds, events)
         if self.failure is None and not self.is_done:
-            if self._parser is None or self._decoder.is_finished:
+            if self._parser is None or self._is_honest_end:
                 self._end(events)
             else:
                 raise StreamTruncated("the stream ended with neither a finish reason nor [DONE]; what came is in .partial")
@@ -178,7 +184,9 @@ class Pipeline:
         for document in _parse(raw):
             events += self._decoder.feed(document)
             if self._decoder.failure is not None:
-                self.failure = self._decoder.failure.stream_failed()
+                error = self._decoder.failure
+                is_refusal = self._parser is None and not self._decoder.is_started
+                self.failure = error.api_status_error(200) if is_refusal else error.stream_failed()
                 return
 
     def _end(self, events: list[Event]) -> None:
@@ -208,7 +216,7 @@ def _parse(raw: bytes) -> list[Any]:
         return [from_json(raw)]
     except ValueError:
         pass
-    text = raw.decode(errors="replace")  # the standard's way with bytes that are no UTF-8
+    text = raw.decode("utf-8-sig", errors="replace")  # the standard's way with a byte order mark and bytes that are no UTF-8
     try:
         return [_without_surrogates(json.loads(text))]
     except (ValueError, RecursionError) as error:

@@ -72,7 +72,7 @@ class ToolCallTracker:
 
     def _find(self, wire_index: int | None, call_id: str | None, name: str | None) -> _OpenCall | None:
         for call in reversed(self._calls):
-            if call_id and call.id == call_id:
+            if call_id and call.id == call_id and (wire_index is None or call.wire_index == wire_index):
                 return call
         for call in reversed(self._calls):
             if wire_index is None or call.wire_index == wire_index:

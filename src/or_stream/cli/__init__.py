@@ -1,0 +1,31 @@
+"""The command `or-stream`. Its table of commands is in `_application`, what each does in the file of its name.
+
+Exit codes: 0 done, 1 the server or the network failed, 2 wrong usage, 130 interrupted.
+"""
+
+import io
+import sys
+from typing import Final
+
+try:
+    from or_stream.cli._application import application
+except ModuleNotFoundError as missing:
+    if (missing.name or "").partition(".")[0] not in ("typer", "rich"):
+        raise
+    _HAS_EXTRA = False
+else:
+    _HAS_EXTRA = True
+
+__all__ = ["main"]
+
+_HINT: Final = "the command needs an extra: pip install 'or-stream[cli]'"
+
+
+def main() -> None:
+    """Run the command with the arguments of the process. Ends in SystemExit."""
+    if not _HAS_EXTRA:
+        print(_HINT, file=sys.stderr)
+        raise SystemExit(2)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character still gets the others
+    application()(prog_name="or-stream")

@@ -1,0 +1,135 @@
+"""Plays a `Scenario` on one HTTP request. The only file that touches the connection."""
+
+import asyncio
+import itertools
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+
+from aiohttp import web
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
+
+from or_stream.emulator._script import (
+    Chunk,
+    Close,
+    Comment,
+    Done,
+    Identity,
+    Repeat,
+    Reset,
+    Scenario,
+    Send,
+    Stall,
+    Step,
+    Wait,
+    WaitFor,
+    encode,
+    piece_lengths,
+)
+
+# SO_LINGER on, for no time at all: the close that follows is a RST.
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+def _unsent_bytes(transport: asyncio.WriteTransport) -> int:
+    """What the kernel still holds, on systems that tell."""
+    if sys.platform != "win32":
+        answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        return int.from_bytes(answer, sys.byteorder)
+    return 0
+
+
+class _BrokenOff(Exception):
+    """The scenario has broken the connection: there is nothing more to say."""
+
+
+class Player:
+    """One answer. `bytes_sent` counts the body."""
+
+    def __init__(self, request: web.Request, scenario: Scenario, identity: Identity) -> None:
+        self.bytes_sent = 0
+        self._request, self._scenario, self._identity = request, scenario, identity
+        self._lengths = piece_lengths(scenario.pieces)
+        self._writes = 0
+        headers = {"Content-Type": scenario.content_type, "Cache-Control": "no-cache"}
+        if scenario.generation_header:
+            headers["X-Generation-Id"] = identity.id
+        self._response = web.StreamResponse(status=scenario.status, headers={**headers, **scenario.headers})
+
+    async def play(self) -> web.StreamResponse:
+        """The whole answer. Raises ConnectionError or is cancelled when the client leaves before its end."""
+        try:
+            for step in self._scenario.before:
+                await self._perform(step)
+            await self._response.prepare(self._request)
+            for step in self._scenario.steps:
+                await self._perform(step)
+            await self._response.write_eof()
+        except _BrokenOff:
+            pass
+        return self._response
+
+    async def _perform(self, step: Step) -> None:
+        match step:
+            case Send() | Comment() | Chunk() | Done():
+                await self._write(encode(step, self._identity), step.seconds if isinstance(step, Send | Chunk) else 0.0)
+            case Wait(seconds):
+                await asyncio.sleep(seconds)
+            case WaitFor(event):
+                await event.wait()
+            case Stall():
+                await asyncio.Event().wait()
+            case Repeat(steps, times):
+                for _ in itertools.count() if times is None else range(times):
+                    for inner in steps:
+                        await self._perform(inner)
+                    await asyncio.sleep(0)
+            case Close():
+                self._transport().close()
+                raise _BrokenOff
+            case Reset():
+                await self._reset()
+
+    async def _write(self, data: bytes, seconds: float) -> None:
+        pieces = list(self._pieces(data)) if self._request.method != "HEAD" else []
+        pause = max(self._scenario.pace_seconds, seconds / max(1, len(pieces)))
+        for piece in pieces:
+            if self._writes:
+                await self._between_writes(pause)
+            self._writes += 1
+            await self._response.write(piece)
+            self.bytes_sent += len(piece)
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        view, at = memoryview(data), 0
+        while at < len(data):
+            length = next(self._lengths)
+            yield bytes(view[at : at + length])
+            at += length
+
+    async def _between_writes(self, pause: float) -> None:
+        if pause:
+            await asyncio.sleep(pause)
+        elif self._scenario.pieces is not None:
+            # Two turns of the loop: in one, a client on the same loop has not yet read the piece before, and gets both at once.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    async def _reset(self) -> None:
+        transport = self._transport()
+        # A reset discards what has not left, and neither asyncio nor the socket has a way to wait until all has.
+        while transport.get_write_buffer_size() or _unsent_bytes(transport):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        transport.abort()
+        raise _BrokenOff
+
+    def _transport(self) -> asyncio.WriteTransport:
+        transport = self._request.transport
+        if not isinstance(transport, asyncio.WriteTransport):
+            raise ConnectionResetError("the client has left")
+        return transport

@@ -1,0 +1,100 @@
+"""Bytes for the pure core and what it makes of them. The one module of this folder that imports the package under test."""
+
+import json
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple
+
+from or_stream.errors import OrStreamError
+from or_stream.events import Event, ImageDelta, ImageStart, StreamEnd
+from or_stream.protocol import Framing, Limits, Pipeline
+from or_stream.values import Message
+from support.feeding import chunkings
+
+__all__ = ["DONE", "Outcome", "choice", "chunk", "data_line", "outcome_of", "said", "same_outcome"]
+
+DONE = b"data: [DONE]\n\n"
+
+Cuts = Literal["few", "every"]
+
+
+def data_line(document: Any) -> bytes:
+    """One event of this JSON, or of these bytes."""
+    return b"data: %b\n\n" % (document if isinstance(document, bytes) else json.dumps(document, ensure_ascii=False).encode())
+
+
+def choice(delta: Any = None, finish_reason: str | None = None, **fields: Any) -> dict[str, Any]:
+    return {"index": 0, "delta": {} if delta is None else delta, "finish_reason": finish_reason, **fields}
+
+
+def chunk(delta: Any = None, finish_reason: str | None = None, **fields: Any) -> bytes:
+    """One event of one choice."""
+    return data_line({"id": "gen-1", "choices": [choice(delta, finish_reason, **fields)]})
+
+
+class Outcome(NamedTuple):
+    """All that an answer made a pipeline say. Neighbouring deltas of one image are joined: their cuts mean nothing."""
+
+    events: list[Event]
+    failure: OrStreamError | None
+    message: Message
+
+    @property
+    def told(self) -> tuple[Any, ...]:
+        """What must not depend on how the bytes were cut. Of an image that broke off, how far it had come may."""
+        unfinished = {event.index for event in self.events if isinstance(event, ImageStart)} - {
+            event.index for event in self.events if event.type in ("image_end", "image_discard")
+        }
+        events = [
+            event for event in self.events if not (isinstance(event, ImageStart | ImageDelta) and event.index in unfinished)
+        ]
+        return events, type(self.failure), str(self.failure), self.message
+
+
+def outcome_of(
+    pieces: Iterable[bytes], *, framing: Framing = "sse", limits: Limits | None = None, generation_id: str | None = None
+) -> Outcome:
+    """Feed the pieces and finish."""
+    pipeline = Pipeline(framing=framing, limits=limits, generation_id=generation_id)
+    events: list[Event] = []
+    for piece in pieces:
+        events += pipeline.feed(piece)
+    events += pipeline.finish()
+    ends = [isinstance(event, StreamEnd) for event in events]
+    assert ends.count(True) == (pipeline.failure is None), "an answer ends in exactly one way"
+    assert not any(ends[:-1]), "StreamEnd comes last"
+    status = "complete" if pipeline.failure is None else "failed"
+    return Outcome(joined(events), pipeline.failure, pipeline.message(status))
+
+
+def joined(events: list[Event]) -> list[Event]:
+    result: list[Event] = []
+    pieces: list[bytes] = []
+    for event in events:
+        if isinstance(event, ImageDelta):
+            assert event.data, "an image delta is never empty"
+            if pieces:
+                pieces.append(event.data)
+                continue
+            pieces = [event.data]
+        elif pieces:
+            result[-1] = ImageDelta(result[-1].index, b"".join(pieces), result[-1].choice)
+            pieces = []
+        result.append(event)
+    if pieces:
+        result[-1] = ImageDelta(result[-1].index, b"".join(pieces), result[-1].choice)
+    return result
+
+
+def same_outcome(data: bytes, cuts: Cuts = "every", **options: Any) -> Outcome:
+    """The outcome of these bytes, which must not depend on how they are cut."""
+    whole = outcome_of([data], **options)
+    told = whole.told
+    for name, pieces in chunkings(data):
+        if cuts == "every" or not name.startswith("cut"):
+            assert outcome_of(pieces, **options).told == told, name
+    return whole
+
+
+def said(outcome: Outcome) -> list[str]:
+    """The kinds of the events in their order, `stream_start` and `stream_end` left out."""
+    return [event.type for event in outcome.events if event.type not in ("stream_start", "stream_end")]
