@@ -154,6 +154,13 @@ def test_failure(invoke, scenario, name):
     assert "Traceback" not in result.stderr
 
 
+def test_failure_is_one_line(served, invoke):
+    """What a server says in several lines, or to a terminal, is one line of plain text."""
+    served.emulator.play(scenarios.refused(400, {"error": {"message": "first\nsecond \x1b[2Jthird", "code": 400}}))
+    (line,) = invoke("generate", "hi").stderr.splitlines()
+    assert "first second [2Jthird" in line
+
+
 def test_failure_after_something_came(served, invoke):
     """What came before a failure stays printed, and the line says how much it was and which generation."""
     served.emulator.play(scenarios.midstream_error("Half an answer"))

@@ -18,6 +18,19 @@ def ended(process: subprocess.Popen) -> tuple[int, str, str]:
     return process.returncode, output.decode(), notes.decode()
 
 
+def shown_on(terminal: int) -> str:
+    """All that is written to a pseudo terminal until its other end is closed."""
+    shown = b""
+    try:
+        while piece := os.read(terminal, 65536):
+            shown += piece
+    except OSError:
+        pass  # Linux says EIO where others say end of file
+    finally:
+        os.close(terminal)
+    return shown.decode()
+
+
 def test_generate(start, tmp_path):
     """An answer comes through, its picture in a file, without a warning."""
     code, output, notes = ended(start("generate", "a picture of a boat", "-o", "out"))
@@ -116,18 +129,20 @@ def test_demo_on_a_terminal(start):
     environment = {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
     process = start("demo", "--fast", stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
-    shown = b""
-    try:
-        while piece := os.read(ours, 65536):
-            shown += piece
-    except OSError:
-        pass  # Linux says EIO where others say end of file
-    finally:
-        os.close(ours)
+    text = shown_on(ours)
     assert 0 == process.wait(DEADLINE_SECONDS)
-    text = shown.decode()
     assert text.count("▀") > 1000
     assert text.rfind("\x1b[?25h") >= text.rfind("\x1b[?25l")
+
+
+@posix
+def test_json_on_a_terminal(start):
+    """With --json no line moves on a terminal."""
+    ours, theirs = os.openpty()
+    process = start("generate", "hi", "--json", stdout=subprocess.DEVNULL, stderr=theirs, env={"TERM": "xterm-256color"})
+    os.close(theirs)
+    assert not shown_on(ours)
+    assert 0 == process.wait(DEADLINE_SECONDS)
 
 
 def test_as_a_module(start):

@@ -57,6 +57,19 @@ def test_waiting_for_the_rest(image):
     assert "4 characters have come · 0.0 s" in rendered(TextDelta("Here"), ImageEnd(0, image))
 
 
+def test_waiting_leaves_nothing_behind():
+    """The moving line is taken away before text stands in its place."""
+    assert rendered(TextDelta("Hi")).endswith("\x1b[2KHi\n")
+
+
+def test_text_is_seen_at_once():
+    """Text does not wait in a buffer, neither on a terminal nor on its way to a file."""
+    file = io.BytesIO()
+    output = io.TextIOWrapper(file)
+    Terminal(output, io.StringIO(), XTERM).write("Hi")
+    assert b"Hi" == file.getvalue()
+
+
 def test_nothing_moves_in_a_file():
     """Where standard error is no terminal, no line moves."""
     assert not rendered(output=Screen(), notes=io.StringIO())

@@ -153,6 +153,12 @@ def test_the_prompt_is_the_last_thing_the_user_said():
     assert prompt_of({"messages": messages}) == "make it night"
 
 
+def test_half_a_surrogate_pair_does_no_harm():
+    """JSON may hold one; what is answered can be sent."""
+    body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "\ud83d lamp"}]}], "stream": True}
+    assert "“?".encode() in answer(body, Identity(), Pace()).body()
+
+
 # Refusals
 
 
@@ -170,6 +176,7 @@ def test_the_prompt_is_the_last_thing_the_user_said():
         ({"prompt": "hi", "max_tokens": True}, "max_tokens"),
         ({"prompt": "hi", "temperature": 5}, "at most 2"),
         ({"prompt": "hi", "image_config": {"aspect_ratio": "7:5"}}, "aspect_ratio"),
+        ({"prompt": "hi", "image_config": {"image_size": [1]}}, "image_size"),
         ({"prompt": "hi", "model": "emulator/no-such"}, "not a valid model ID"),
     ],
 )

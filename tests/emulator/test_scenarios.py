@@ -4,6 +4,8 @@ import base64
 import hashlib
 import io
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -49,6 +51,25 @@ async def test_every_name_can_be_asked_for_as_a_model(emulator, chat, name):
         assert response.headers["Content-Type"] == expected.content_type
         assert (await response.read()).count(b"\n") == expected.body().count(b"\n")
     assert emulator.requests[0].scenario == name
+
+
+RECORDED = Path(__file__).parents[2].parent / "shared" / "captures"
+OF_TODAY = "ruby_llm__chat_streaming_responses_openrouter_claude-haiku-4-5_supports_streaming_responses_0.sse"
+
+
+def shape(value: Any) -> Any:
+    """Keys in their order, without the values."""
+    if isinstance(value, dict):
+        return [(key, shape(inner)) for key, inner in value.items()]
+    return [shape(inner) for inner in value] if isinstance(value, list) else None
+
+
+@pytest.mark.skipif(not (RECORDED / OF_TODAY).exists(), reason="the recorded traffic is not beside the checkout")
+def test_an_answer_of_today_has_the_shape_of_a_recorded_one():
+    """The first chunk, the finish and the usage chunk have the same keys in the same order, all the way down."""
+    recorded = payloads(scenarios.replay((RECORDED / OF_TODAY).read_bytes()))
+    emulated = payloads(scenarios.text())
+    assert [shape(emulated[at]) for at in (0, -2, -1)] == [shape(recorded[at]) for at in (0, -2, -1)]
 
 
 def test_every_function_of_the_door_has_a_name():

@@ -103,7 +103,7 @@ _PARAMETERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "user": ("string", _is(str)),
     "session_id": ("string", _is(str)),
 }
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+_ROLES = ["system", "developer", "user", "assistant", "tool"]  # a list: what is looked up may be anything
 
 
 def _kind_of(value: Any) -> str:
@@ -127,7 +127,7 @@ def _out_of_range(body: Mapping[str, Any]) -> Scenario | None:
         return _refusal(400, f"Expected temperature to be {side}, received {temperature}", {"provider_name": None})
     config = body.get("image_config") or {}
     for name, known in (("aspect_ratio", ASPECT_RATIOS), ("image_size", IMAGE_SIZES)):
-        if name in config and config[name] not in known:
+        if name in config and str(config[name]) not in known:
             return _refusal(400, f"Invalid input at image_config.{name}: expected one of {', '.join(known)}")
     return None
 
@@ -165,11 +165,15 @@ def prompt_of(body: Mapping[str, Any]) -> str:
     """The text of the last thing the user said."""
     for message in reversed(body.get("messages") or ()):
         if message["role"] == "user":
-            content = message.get("content") or ""
-            if isinstance(content, str):
-                return content
-            return " ".join(part.get("text", "") for part in content if isinstance(part, dict) and part.get("type") == "text")
-    return body.get("prompt") or ""
+            return _text_of(message.get("content"))
+    return _text_of(body.get("prompt"))
+
+
+def _text_of(content: str | list[Any] | None) -> str:
+    if isinstance(content, list):
+        content = " ".join(str(part["text"]) for part in content if isinstance(part, dict) and part.get("text"))
+    # JSON can hold half a surrogate pair, UTF-8 cannot.
+    return (content or "").encode(errors="replace").decode()
 
 
 def images_asked_for(prompt: str) -> int:

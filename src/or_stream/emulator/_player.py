@@ -114,9 +114,10 @@ class Player:
     async def _between_writes(self, pause: float) -> None:
         if pause:
             await asyncio.sleep(pause)
-        elif self._scenario.pieces is not None:
-            # Two turns of the loop: in one, a client on the same loop has not yet read the piece before, and gets both at once.
-            await asyncio.sleep(0)
+            return
+        await asyncio.sleep(0)
+        if self._scenario.pieces is not None:
+            # In one turn a client on the same loop has not yet read the piece before, and would get both at once.
             await asyncio.sleep(0)
 
     async def _reset(self) -> None:
