@@ -16,6 +16,8 @@ from or_stream.emulator import Emulator
 
 # A shell that runs the tests in the background has SIGINT ignored, and children inherit that.
 _COMMAND = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from or_stream.cli import main; main()"
+# What tells a command which terminal the tests happen to run in.
+_TERMINAL = {"COLORTERM", "FORCE_COLOR", "KITTY_WINDOW_ID", "LC_TERMINAL", "NO_COLOR", "STY", "TERM_PROGRAM", "TMUX"}
 
 
 class ThreadedEmulator:
@@ -69,7 +71,8 @@ def start(served, tmp_path):
 
     def popen(*arguments: str, command: tuple[str, ...] = ("-c", _COMMAND), **options) -> subprocess.Popen:
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        environment = {**os.environ, **served.environment, **options.pop("env", {})}
+        inherited = {name: value for name, value in os.environ.items() if name not in _TERMINAL}
+        environment = {**inherited, **served.environment, **options.pop("env", {})}
         argv = [sys.executable, "-X", "dev", "-W", "error", *command, *arguments]
         process = subprocess.Popen(argv, cwd=tmp_path, env=environment, **{**pipes, **options})
         processes.append(process)

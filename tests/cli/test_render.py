@@ -116,6 +116,13 @@ def test_picture_on_a_terminal(image):
     assert ["Here:", "", *["▀" * 8] * 4, "", "There."] == visible(output.getvalue()).splitlines()
 
 
+def test_picture_after_picture(image):
+    """One empty line stands between two pictures."""
+    output = Screen()
+    rendered(ImageEnd(0, image), ImageEnd(1, image), output=output, notes=Screen())
+    assert ["", *["▀" * 8] * 4, "", *["▀" * 8] * 4, ""] == visible(output.getvalue()).splitlines()
+
+
 def test_picture_is_named(image, monkeypatch):
     """Its size and its path are told."""
     monkeypatch.setenv("COLUMNS", "300")

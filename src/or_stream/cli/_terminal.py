@@ -48,6 +48,7 @@ class Terminal:
         self._moves = self._notes.is_screen and self._environment.get("TERM") != "dumb"
         self._has_colour = self._notes.is_screen and not self._environment.get("NO_COLOR")
         self._live: Live | None = None
+        self._ends_in_gap = False
 
     def write(self, text: str) -> None:
         """Text to standard output, at once."""
@@ -68,13 +69,15 @@ class Terminal:
         self.settle()
         style = "\x1b[1m" if bold else "\x1b[2m"
         self._notes.write(line, style if self._has_colour else "")
+        self._ends_in_gap = False
         self._notes.end_line()
 
     def gap(self) -> None:
-        """An empty line, where the two streams meet on one screen."""
+        """An empty line, where the two streams meet on one screen and none was just left."""
         self.settle()
-        if self._is_shared:
+        if self._is_shared and not self._ends_in_gap:
             self._output.write_raw("\n")
+        self._ends_in_gap = True
 
     def picture(self, data: bytes) -> bool:
         """Show a picture where the terminal can; False where nothing was shown."""
@@ -86,6 +89,7 @@ class Terminal:
             return False
         self.gap()
         self._output.write_raw(shown)
+        self._ends_in_gap = False
         return True
 
     def watch(self, describe: Callable[[], str]) -> None:
@@ -98,7 +102,7 @@ class Terminal:
             spinner = _SPINNER[int(time.monotonic() * _FRAMES_PER_SECOND) % len(_SPINNER)]
             return Text(f"{spinner} {describe()}", style="cyan", no_wrap=True, overflow="ellipsis")
 
-        console = Console(file=self._notes.stream, highlight=False)
+        console = Console(file=self._notes.stream, highlight=False, _environ=self._environment)
         self._live = Live(
             console=console,
             get_renderable=line,
@@ -116,6 +120,7 @@ class Terminal:
         self._notes.end_line()
 
     def _turn_to(self, pen: "Pen") -> None:
+        self._ends_in_gap = False
         if self._is_shared or pen is self._notes:
             self._rest()
         if self._is_shared:
