@@ -12,8 +12,8 @@ from typing import Any, Literal
 SSE_TYPE = "text/event-stream"
 JSON_TYPE = "application/json"
 
-# One write of the server at most. The service's own writes are of this order; more would only fill the socket's buffer.
-WRITE_BYTES = 64 * 1024
+# One write of the server at most: the size of a TLS record, which is what a client of the service gets at once.
+WRITE_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
