@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
+from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 from or_stream.errors import OrStreamError
-from or_stream.events import Event, ImageDelta, ImageStart, StreamEnd
+from or_stream.events import Event, ImageDelta, ImageDiscard, ImageEnd, ImageStart, StreamEnd
 from or_stream.protocol import Framing, Limits, Pipeline
 from or_stream.values import Message
 from support.feeding import chunkings
@@ -42,7 +44,7 @@ class Outcome(NamedTuple):
     def told(self) -> tuple[Any, ...]:
         """What must not depend on how the bytes were cut. Of an image that broke off, how far it had come may."""
         unfinished = {event.index for event in self.events if isinstance(event, ImageStart)} - {
-            event.index for event in self.events if event.type in ("image_end", "image_discard")
+            event.index for event in self.events if isinstance(event, ImageEnd | ImageDiscard)
         }
         events = [
             event for event in self.events if not (isinstance(event, ImageStart | ImageDelta) and event.index in unfinished)
@@ -62,26 +64,19 @@ def outcome_of(
     ends = [isinstance(event, StreamEnd) for event in events]
     assert ends.count(True) == (pipeline.failure is None), "an answer ends in exactly one way"
     assert not any(ends[:-1]), "StreamEnd comes last"
-    status = "complete" if pipeline.failure is None else "failed"
-    return Outcome(joined(events), pipeline.failure, pipeline.message(status))
+    return Outcome(joined(events), pipeline.failure, pipeline.message("complete" if pipeline.failure is None else "failed"))
 
 
 def joined(events: list[Event]) -> list[Event]:
     result: list[Event] = []
-    pieces: list[bytes] = []
-    for event in events:
-        if isinstance(event, ImageDelta):
-            assert event.data, "an image delta is never empty"
-            if pieces:
-                pieces.append(event.data)
-                continue
-            pieces = [event.data]
-        elif pieces:
-            result[-1] = ImageDelta(result[-1].index, b"".join(pieces), result[-1].choice)
-            pieces = []
-        result.append(event)
-    if pieces:
-        result[-1] = ImageDelta(result[-1].index, b"".join(pieces), result[-1].choice)
+    for is_delta, group in groupby(events, lambda event: isinstance(event, ImageDelta)):
+        if is_delta:
+            deltas = [event for event in group if isinstance(event, ImageDelta)]
+            assert all(event.data for event in deltas), "an image delta is never empty"
+            assert len({event.index for event in deltas}) == 1, "one image at a time"
+            result.append(replace(deltas[0], data=b"".join(event.data for event in deltas)))
+        else:
+            result += group
     return result
 
 

@@ -85,8 +85,9 @@ class Connection(asyncio.Protocol):
         """RST, once all that was sent has left this process."""
         while self._transport.get_write_buffer_size():  # noqa: ASYNC110  # asyncio has no public way to wait for it
             await asyncio.sleep(0.001)
-        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self._transport.abort()
+        if not self._transport.is_closing():
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self._transport.abort()
 
 
 Play = Callable[[Connection], Awaitable[None]]

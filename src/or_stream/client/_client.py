@@ -3,13 +3,12 @@
 import asyncio
 import os
 import re
-from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Final, Self, Unpack
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from or_stream.client._request import GenerationOptions, Prompt, Request, build_request
+from or_stream.client._request import GenerationOptions, Prompt, Request, build_request, checked_headers
 from or_stream.client._retry import RetryPolicy
 from or_stream.client._stream import ChatStream
 from or_stream.client._timeouts import Timeouts
@@ -54,8 +53,10 @@ class Client:
         if max_connections is not None and max_connections < 1:
             raise ConfigurationError("max_connections must be 1 or more, or None for no limit")
         # https://openrouter.ai/docs/app-attribution
-        self._headers = {name: value for name, value in (("HTTP-Referer", app_url), ("X-OpenRouter-Title", app_title)) if value}
-        self._transport = Transport(session, max_connections=max_connections, proxy=proxy or _proxy_for(self._base_url))
+        attribution = {"HTTP-Referer": app_url, "X-OpenRouter-Title": app_title}
+        self._headers = checked_headers({name: value for name, value in attribution.items() if value})
+        proxy = _checked_proxy(proxy) if proxy else None if session else _proxy_for(self._base_url)
+        self._transport = Transport(session, max_connections=max_connections, proxy=proxy)
 
     def stream(self, prompt: Prompt, *, model: str | None = None, **options: Unpack[GenerationOptions]) -> ChatStream:
         """One generation, as an async iterator of events. Nothing is sent before it is iterated or entered.
@@ -70,10 +71,11 @@ class Client:
             return await generation.final()
 
     async def aclose(self) -> None:
-        """Close the session, and with it every stream that is still open. The next request would open another."""
+        """Close the session, and with it every stream that is still open. Enter the client again to use it again."""
         await self._transport.aclose()
 
     async def __aenter__(self) -> Self:
+        self._transport.reopen()
         return self
 
     async def __aexit__(
@@ -122,33 +124,21 @@ class _SharedClient(Client):
     """Sends through the client of the running loop, because a stream may be made where no loop runs yet."""
 
     async def _send(self, request: Request, connect_seconds: float | None) -> Response:
-        client = await _client_of_running_loop(self._api_key, self._base_url)
+        client = _client_of_running_loop(self._api_key, self._base_url)
         return await client._send(request, connect_seconds)  # noqa: SLF001  # a Client too
 
 
-_Shared = tuple[Client, AsyncGenerator[None, None]]
-_shared: dict[tuple[asyncio.AbstractEventLoop, str, str], _Shared] = {}
+_shared: dict[tuple[asyncio.AbstractEventLoop, str, str], Client] = {}
 
 
-async def _client_of_running_loop(api_key: str, base_url: str) -> Client:
-    for old in [key for key in _shared if key[0].is_closed()]:
-        del _shared[old]
+def _client_of_running_loop(api_key: str, base_url: str) -> Client:
+    for old in list(_shared):  # a copy, and `pop`: loops in other threads share the dictionary
+        if old[0].is_closed():
+            _shared.pop(old, None)
     key = (asyncio.get_running_loop(), api_key, base_url)
     if key not in _shared:
-        client = Client(api_key=api_key, base_url=base_url)
-        closer = _close_with_loop(client, key)
-        _shared[key] = (client, closer)
-        # asyncio closes every started async generator when a loop shuts down (`loop.shutdown_asyncgens`): the one public hook.
-        await anext(closer)
-    return _shared[key][0]
-
-
-async def _close_with_loop(client: Client, key: tuple[asyncio.AbstractEventLoop, str, str]) -> AsyncGenerator[None, None]:
-    try:
-        yield
-    finally:
-        _shared.pop(key, None)
-        await client.aclose()
+        _shared[key] = Client(api_key=api_key, base_url=base_url)
+    return _shared[key]
 
 
 class _Secret(str):
@@ -163,12 +153,19 @@ class _Secret(str):
 def _proxy_for(base_url: str) -> str | None:
     """The proxy that the environment names for an address (http_proxy, https_proxy, no_proxy)."""
     parts = urlsplit(base_url)
-    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    return _checked_proxy(proxy) if proxy else None
+
+
+def _checked_proxy(proxy: str) -> str:
+    if not _is_http_address(proxy):
+        raise ConfigurationError("the proxy, which may be set in the environment, must be an http address: http://host:port")
+    return proxy
 
 
 def _checked_key(api_key: str | None) -> str:
     api_key = (os.environ.get("OPENROUTER_API_KEY") if api_key is None else api_key) or ""
-    if not api_key.strip():
+    if not isinstance(api_key, str) or not api_key.strip():
         raise ConfigurationError(
             "no API key: set OPENROUTER_API_KEY, or pass Client(api_key=...); keys are at https://openrouter.ai/keys"
         )
@@ -179,6 +176,17 @@ def _checked_key(api_key: str | None) -> str:
 
 def _checked_address(base_url: str | None) -> str:
     base_url = base_url or os.environ.get("OPENROUTER_BASE_URL") or DEFAULT_BASE_URL
-    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", base_url):
+    if _is_http_address(base_url) and "@" in urlsplit(base_url).netloc:
+        raise ConfigurationError("base_url must be without a user and a password: the key goes into api_key")
+    if not _is_http_address(base_url) or re.search(r"[\s?#]", base_url):
         raise ConfigurationError(f"base_url must be an http address such as {DEFAULT_BASE_URL!r}, not {base_url!r}")
     return base_url.rstrip("/")
+
+
+def _is_http_address(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        port_is_right = parts.port is None or parts.port > 0
+    except (ValueError, TypeError, AttributeError):
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port_is_right

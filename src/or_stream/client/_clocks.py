@@ -1,9 +1,9 @@
-"""The clocks of one stream: one timer for all of them, moved only when it goes off, so that an event costs no timer."""
+"""The clocks of one stream. A timer is moved only when it goes off, so that an event costs no timer."""
 
 import asyncio
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from or_stream.client._timeouts import Timeouts
 from or_stream.errors import StreamTimeout, TimeoutPhase
@@ -14,18 +14,24 @@ _FOREVER = float("inf")
 
 
 class Clocks:
-    """Started with the first request. `waiting` raises StreamTimeout where a clock ran out meanwhile."""
+    """Started with the first request. `waiting` raises StreamTimeout where a clock ran out meanwhile.
+
+    The total clock always runs, the other two only while somebody waits: content that nobody has asked for is not late.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeouts: Timeouts) -> None:
         self._loop = loop
         self._timeouts = timeouts
         self._started_at = loop.time()
         self._requested_at = self._started_at
-        self._content_at: float | None = None  # when the wait for the content after the last one began
-        self._is_waiting = False
+        self._has_content = False  # since the request
+        self._waiting_since: float | None = None
+        self._waited_seconds = 0.0  # since the last content, in the waits before this one
         self._expired: TimeoutPhase | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None  # of the first-content and the idle clock
+        self._total_timer: asyncio.TimerHandle | None = None
         self._on_expiry: Callable[[], None] | None = None
+        self._interruptible: asyncio.Timeout | None = None
 
     def elapsed_seconds(self) -> float:
         """Since the first request."""
@@ -38,72 +44,113 @@ class Clocks:
 
     def content_came(self) -> None:
         """Content came: the first-content clock is done, the idle clock starts anew."""
-        self._content_at = self._loop.time()
-        self._is_waiting = False
+        self._waited_seconds = 0.0
+        if not self._has_content:
+            self._has_content = True
+            self._disarm()  # the idle clock may run out long before the first-content clock would have
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep, unless `stop` ends it."""
+        with suppress(TimeoutError):
+            async with self._until(None):
+                await asyncio.sleep(seconds)
 
     @asynccontextmanager
     async def waiting_for_headers(self) -> AsyncIterator[None]:
-        """Around a request. The first-content clock starts, and rules until the headers are here."""
-        self._requested_at = self._loop.time()
-        self._content_at = None
-        deadline, phase = self._next()
+        """Around a request. The first-content clock starts, and rules until the headers are here; `stop` ends the wait too."""
+        self._requested_at = self._waiting_since = self._loop.time()
+        self._has_content = False
+        self._waited_seconds = 0.0
+        self._expired = None
+        deadline, phase = min(self._wait_ends(), self._total_ends())
         try:
-            async with asyncio.timeout_at(None if deadline == _FOREVER else deadline):
+            async with self._until(None if deadline == _FOREVER else deadline):
                 yield
         except TimeoutError as error:
             raise self._timed_out(phase) from error
+        finally:
+            self._waiting_since = None
 
     def watch(self, on_expiry: Callable[[], None]) -> None:
         """From now on call `on_expiry`, which must end the wait for bytes, when a clock runs out."""
         self._on_expiry = on_expiry
-        self._arm()
+        deadline, _ = self._total_ends()
+        if deadline < _FOREVER:
+            self._total_timer = self._loop.call_at(deadline, _call, weakref.WeakMethod(self._total_ran_out))
 
     def stop(self) -> None:
-        """No clock matters any more."""
+        """No clock matters any more, and nobody wants what is waited for."""
         self._on_expiry = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._disarm()
+        if self._total_timer is not None:
+            self._total_timer.cancel()
+            self._total_timer = None
+        if self._interruptible is not None and not self._interruptible.expired() and not self._loop.is_closed():
+            self._interruptible.reschedule(self._loop.time())
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Around a wait for bytes; the idle clock runs only here."""
+        """Around a wait for bytes."""
         if self._expired is not None:
             raise self._timed_out(self._expired)
-        if self._content_at is not None and not self._is_waiting:
-            self._content_at = self._loop.time()
-        self._is_waiting = True
+        self._waiting_since = self._loop.time()
+        if self._timer is None:
+            self._arm()
         try:
             yield
         except Exception as error:
             if self._expired is not None:
                 raise self._timed_out(self._expired) from error
             raise
+        finally:
+            self._waited_seconds += self._loop.time() - self._waiting_since
+            self._waiting_since = None
 
-    def _next(self) -> tuple[float, TimeoutPhase]:
-        """Which clock runs out next, and when."""
-        timeouts = self._timeouts
-        choices: list[tuple[float, TimeoutPhase]] = [(_FOREVER, "total")]
-        if timeouts.total is not None:
-            choices.append((self._started_at + timeouts.total, "total"))
-        if self._content_at is None and timeouts.first_content is not None:
-            choices.append((self._requested_at + timeouts.first_content, "first_content"))
-        if self._content_at is not None and timeouts.idle is not None:
-            since = self._content_at if self._is_waiting else self._loop.time()
-            choices.append((since + timeouts.idle, "idle"))
-        return min(choices)
+    @asynccontextmanager
+    async def _until(self, deadline: float | None) -> AsyncIterator[None]:
+        async with asyncio.timeout_at(deadline) as timeout:
+            self._interruptible = timeout
+            try:
+                yield
+            finally:
+                self._interruptible = None
+
+    def _total_ends(self) -> tuple[float, TimeoutPhase]:
+        total = self._timeouts.total
+        return (_FOREVER if total is None else self._started_at + total, "total")
+
+    def _wait_ends(self) -> tuple[float, TimeoutPhase]:
+        """Until when the wait may last that goes on, and which clock says so."""
+        if self._has_content:
+            since, seconds = (self._waiting_since or 0.0) - self._waited_seconds, self._timeouts.idle
+        else:
+            since, seconds = self._requested_at, self._timeouts.first_content
+        phase: TimeoutPhase = "idle" if self._has_content else "first_content"
+        return (_FOREVER if seconds is None or self._waiting_since is None else since + seconds, phase)
 
     def _arm(self) -> None:
-        deadline, _ = self._next()
+        deadline, _ = self._wait_ends()
         if deadline < _FOREVER:
-            # Weak: a timer must not keep alive a stream that nobody holds.
             self._timer = self._loop.call_at(deadline, _call, weakref.WeakMethod(self._look))
 
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _look(self) -> None:
-        deadline, phase = self._next()
+        self._timer = None
+        deadline, phase = self._wait_ends()
         if deadline > self._loop.time():
             self._arm()
-        elif self._on_expiry is not None:
+        else:
+            self._expire(phase)
+
+    def _total_ran_out(self) -> None:
+        self._expire("total")
+
+    def _expire(self, phase: TimeoutPhase) -> None:
+        if self._on_expiry is not None:
             self._expired = phase
             self._on_expiry()
 
@@ -112,7 +159,8 @@ class Clocks:
         return StreamTimeout(f"Timeouts.{phase}={seconds} seconds ran out", phase=phase)
 
 
-def _call(method: "weakref.WeakMethod[Callable[[], None]]") -> None:
-    bound = method()
-    if bound is not None:
-        bound()
+def _call(reference: "weakref.WeakMethod[Callable[[], None]]") -> None:
+    """A timer must not keep alive a stream that nobody holds."""
+    look = reference()
+    if look is not None:
+        look()

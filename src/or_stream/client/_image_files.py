@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +16,7 @@ __all__ = ["FileSink", "new_stem"]
 
 def new_stem() -> str:
     """A file name stem that the server has no say in: when, and a few random letters."""
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(6)}"
 
 
 class FileSink:
@@ -63,11 +64,12 @@ class FileSink:
             raise self._failed(error) from error
 
     def discard(self) -> None:
-        """Remove what was written, whole or not."""
-        self._file.close()
+        """Remove what was written, whole or not, as far as the disk allows it."""
         for path in (self._temporary, self._final):
-            if path is not None:
-                path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._file.close()
+                if path is not None:
+                    path.unlink(missing_ok=True)
 
     def _failed(self, error: OSError) -> OrStreamError:
         return OrStreamError(f"cannot write an image to {str(self._name.parent)!r}: {error.strerror or error}")

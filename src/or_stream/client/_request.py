@@ -4,7 +4,7 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypedDict, get_type_hints
 
@@ -22,6 +22,7 @@ __all__ = [
     "Prompt",
     "Request",
     "build_request",
+    "checked_headers",
 ]
 
 DEFAULT_MODEL: Final = "google/gemini-2.5-flash-image"
@@ -157,7 +158,15 @@ class Request:
 
 _BODY_OPTIONS: Final = frozenset(BodyOptions.__annotations__)
 _OPTIONS: Final = frozenset(get_type_hints(GenerationOptions))
-_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x20\x7f]")
+_OPTION_TYPES: Final = (
+    ("image_config", Mapping, 'a mapping such as {"aspect_ratio": "16:9"}'),
+    ("extra_body", Mapping, "a mapping"),
+    ("extra_headers", Mapping, "a mapping"),
+    ("save_to", str | os.PathLike, "the path of a folder"),
+    ("timeouts", Timeouts, "a Timeouts, such as Timeouts(total=300)"),
+    ("retry", RetryPolicy, "a RetryPolicy, such as RetryPolicy(attempts=1)"),
+)
+_CONTROL_CHARACTERS: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 # Families that make pictures and nothing else: asked for text too, the service answers 404 (docs/wire.md).
 _IMAGE_ONLY: Final = re.compile(r"(^|/)(flux|seedream|recraft|riverflow|gpt-image|grok-imagine|mai-image|imagen)", re.IGNORECASE)
 
@@ -165,9 +174,8 @@ _IMAGE_ONLY: Final = re.compile(r"(^|/)(flux|seedream|recraft|riverflow|gpt-imag
 def build_request(prompt: Prompt, model: str | None, options: Mapping[str, Any]) -> Request:
     """The request for these arguments. Raises ConfigurationError, which says what to do, for what cannot be sent."""
     if unknown := sorted(set(options) - _OPTIONS):
-        close = difflib.get_close_matches(unknown[0], sorted(_OPTIONS), n=1)
-        hint = f"did you mean {close[0]!r}?" if close else "pass it in extra_body"
-        raise ConfigurationError(f"unknown option {unknown[0]!r}: {hint}")
+        raise ConfigurationError(f"unknown option {unknown[0]!r}: {_hint(unknown[0])}")
+    _check_types(options)
     model = _checked_model(model)
     modalities = _modalities(model, options)
     body: dict[str, Any] = {"model": model, "messages": _messages(prompt, options), "modalities": modalities, "stream": True}
@@ -175,10 +183,25 @@ def build_request(prompt: Prompt, model: str | None, options: Mapping[str, Any])
         body["image_config"] = dict(options["image_config"])
     body |= {name: value for name, value in options.items() if name in _BODY_OPTIONS and value is not None}
     _check_reasoning(body)
-    body |= options.get("extra_body") or {}
+    body |= options.get("extra_body") or {}  # last, so that it wins
     if body.get("stream") is not True:
         raise ConfigurationError("this library streams: leave `stream` out of extra_body")
     return Request(body, options)
+
+
+def _hint(unknown: str) -> str:
+    if unknown in ("api_key", "base_url", "limits", "max_connections", "proxy", "app_url", "app_title", "session"):
+        return f"it belongs to the client: Client({unknown}=...)"
+    close = difflib.get_close_matches(unknown, sorted(_OPTIONS), n=1)
+    return f"did you mean {close[0]!r}?" if close else "pass it in extra_body"
+
+
+def _check_types(options: Mapping[str, Any]) -> None:
+    """Whatever would fail only when it is used, somewhere else and in other words."""
+    for name, kind, example in _OPTION_TYPES:
+        value = options.get(name)
+        if value is not None and not isinstance(value, kind):
+            raise ConfigurationError(f"{name} must be {example}, not {type(value).__name__}")
 
 
 def _checked_model(model: str | None) -> str:
@@ -194,6 +217,8 @@ def _modalities(model: str, options: Mapping[str, Any]) -> list[str]:
     modalities = options.get("modalities")
     if isinstance(modalities, str):
         raise ConfigurationError(f'modalities must be a list: use ["{modalities}"]')
+    if modalities is not None and not isinstance(modalities, Iterable):
+        raise ConfigurationError('modalities must be a list such as ["image", "text"]')
     if modalities is None:
         modalities = ["image"] if _IMAGE_ONLY.search(model) else ["image", "text"]
     if "image" not in modalities:
@@ -215,18 +240,18 @@ def _messages(prompt: Prompt, options: Mapping[str, Any]) -> list[dict[str, Any]
             )
         messages.insert(0, {"role": "system", "content": system})
     images = options.get("images") or ()
-    if isinstance(images, str | bytes | os.PathLike | Image):
+    if isinstance(images, str | bytes | bytearray | os.PathLike | Image) or not isinstance(images, Iterable):
         raise ConfigurationError("images must be a list: use images=[...]")
     if images:
         # The service wants the text first, then the images (docs: guides/overview/multimodal/images).
         parts = [{"type": "image_url", "image_url": {"url": _image_url(image)}} for image in images]
         if messages[-1].get("role") != "user":
             messages.append({"role": "user", "content": []})
-        content = messages[-1]["content"]
-        messages[-1] = {
-            **messages[-1],
-            "content": [*([{"type": "text", "text": content}] if isinstance(content, str) else content), *parts],
-        }
+        content = messages[-1].get("content") or []
+        content = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        if not isinstance(content, Sequence):
+            raise ConfigurationError("images can only be added to a message whose content is text or a list of parts")
+        messages[-1] = {**messages[-1], "content": [*content, *parts]}
     return messages
 
 
@@ -240,7 +265,7 @@ def _conversation(prompt: Prompt) -> list[dict[str, Any]]:
     messages = []
     for number, message in enumerate(prompt):
         if isinstance(message, Message):
-            messages.append(message.to_param())
+            messages.append(_param(message, number))
         elif isinstance(message, Mapping) and isinstance(message.get("role"), str):
             messages.append(dict(message))
         else:
@@ -250,10 +275,20 @@ def _conversation(prompt: Prompt) -> list[dict[str, Any]]:
     return messages
 
 
+def _param(message: Message, number: int) -> dict[str, Any]:
+    try:
+        return message.to_param()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read an image of message {number} of the conversation: {error}") from error
+
+
 def _image_url(image: ImageInput) -> str:
     """An address or a data URL for a picture to send."""
     if isinstance(image, Image):
-        return image.data_url()
+        try:
+            return image.data_url()
+        except OSError as error:
+            raise ConfigurationError(f"cannot read {image!r}: {error}") from error
     if isinstance(image, str) and re.match(r"(https?://|data:)", image, re.IGNORECASE):
         return image
     if isinstance(image, bytes | bytearray):
@@ -283,8 +318,11 @@ def _check_reasoning(body: Mapping[str, Any]) -> None:
 
 def _encoded(body: Mapping[str, Any]) -> bytes:
     try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=_as_mapping).encode()
-    except (TypeError, ValueError) as error:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=_as_mapping, allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        raise ConfigurationError(f"the request holds {half}, half of a surrogate pair and no character: remove it") from error
+    except (TypeError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"the request cannot be written as JSON: {error}") from error
 
 
@@ -295,11 +333,19 @@ def _as_mapping(value: Any) -> Any:
 
 
 def _headers(extra: Mapping[str, str]) -> dict[str, str]:
-    for name, value in extra.items():
-        if not isinstance(value, str) or re.search(r"[\r\n\x00]", f"{name}{value}"):
-            raise ConfigurationError(f"the header {name!r} must be text on one line")
     # Without `identity` a proxy may compress the stream and hold events back until a block is full.
-    return {"Content-Type": "application/json", "Accept": "text/event-stream", "Accept-Encoding": "identity", **extra}
+    ours = {"Content-Type": "application/json", "Accept": "text/event-stream", "Accept-Encoding": "identity"}
+    return ours | checked_headers(extra)
+
+
+def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """`headers`, if they can be sent: RFC 9110 section 5.1 for the names, text on one line for the values."""
+    for name, value in headers.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+            raise ConfigurationError(f"{name!r} is no name of a header: use letters, digits and hyphens")
+        if not isinstance(value, str) or re.search(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]", value):
+            raise ConfigurationError(f"the header {name!r} must be text on one line")
+    return dict(headers)
 
 
 def _folder(save_to: str | os.PathLike[str] | None) -> Path | None:
@@ -308,7 +354,7 @@ def _folder(save_to: str | os.PathLike[str] | None) -> Path | None:
     folder = Path(save_to)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ConfigurationError(f"save_to={str(folder)!r} cannot be made a folder: {error}") from error
     if not os.access(folder, os.W_OK):
         raise ConfigurationError(f"save_to={str(folder)!r} cannot be written to: choose another folder")

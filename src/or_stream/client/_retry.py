@@ -14,8 +14,8 @@ class RetryPolicy:
     `attempts` is how many requests are sent at most. The wait before the next is random up to `base_seconds`, doubled each time,
     up to `cap_seconds` ("full jitter"). A server that asks for more than `cap_seconds`, or for a time that ends more than
     `total_seconds` after the first request, is not waited for: the error is raised at once. With `restart`, a stream that fails
-    after content was handed out starts over behind a `Restart` event; without, never. A repeated request for an image may be
-    billed again.
+    after content was handed out starts over behind a `Restart` event, and so does one that the first-content or the idle clock
+    ended; without, never. A repeated request for an image may be billed again.
     """
 
     attempts: int = 3

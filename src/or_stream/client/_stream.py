@@ -80,6 +80,7 @@ class ChatStream:
         self._unread = b""  # the rest of a large read
         self._has_handed_out = False  # anything but heartbeats, so that another request would repeat it
         self._is_reading = False
+        self._pause_seconds = 0.0  # before the next request
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clocks: Clocks | None = None
 
@@ -155,10 +156,10 @@ class ChatStream:
     def _leave_from_anywhere(self) -> None:
         """Leave from a finaliser, which the garbage collector may run in any thread and after the loop has closed."""
         loop = self._loop
-        if loop is None or self._status != "streaming" or loop.is_closed():
+        if loop is None or self._status != "streaming":
             return
         try:
-            is_here = asyncio.get_running_loop() is loop
+            is_here = asyncio.get_running_loop() is loop or loop.is_closed()
         except RuntimeError:
             is_here = not loop.is_running()
         if is_here:
@@ -199,20 +200,29 @@ class ChatStream:
             raise
         finally:
             self._is_reading = False
+        if self._is_left():
+            return
         if events:
             self._take(events)
         if failure is not None:
-            await self._fail(failure)
+            self._fail(failure)
 
     async def _begin(self) -> None:
         if self._clocks is None:
             self._loop = asyncio.get_running_loop()
             self._clocks = Clocks(self._loop, self._timeouts)
             self._status = "streaming"
+        if self._pause_seconds:
+            await self._clocks.pause(self._pause_seconds)
+            if self._is_left():
+                return
         self._stats.attempts += 1
         self._pipeline = None
         async with self._clocks.waiting_for_headers():
             response = await self._send(self._request, self._timeouts.connect)
+        if self._is_left():
+            response.close()
+            return
         self._response = response
         if self._stats.seconds_to_headers is None:
             self._stats.seconds_to_headers = self._clocks.elapsed_seconds()
@@ -221,6 +231,10 @@ class ChatStream:
         )
         self._clocks.watch(response.close)
 
+    def _is_left(self) -> bool:
+        """Whether another task has left the stream meanwhile."""
+        return self._status == "cancelled"
+
     async def _read(self, response: Response) -> list[Event]:
         assert self._pipeline is not None
         assert self._clocks is not None
@@ -228,6 +242,8 @@ class ChatStream:
         if not data:
             with self._clocks.waiting():
                 data = await response.read()
+            if self._is_left():
+                return []
             self._stats.bytes += len(data)
         elapsed_seconds = self._clocks.elapsed_seconds()
         if not data:
@@ -267,8 +283,8 @@ class ChatStream:
         )
         self._end("failed")
 
-    async def _fail(self, failure: OrStreamError) -> None:
-        """Wait and have the request sent again, or make the failure the end."""
+    def _fail(self, failure: OrStreamError) -> None:
+        """Have the request sent again after a pause, or make the failure the end."""
         assert self._clocks is not None
         wait_seconds = None
         if self._request.correct_modalities(failure):
@@ -290,11 +306,7 @@ class ChatStream:
         if self._has_handed_out:
             self._ready.append(Restart(self._stats.attempts + 1, str(failure), discarded))
             self._has_handed_out = False
-        try:
-            await asyncio.sleep(wait_seconds)
-        except BaseException:
-            self.leave()
-            raise
+        self._pause_seconds = wait_seconds
 
     def _described(self, error: OrStreamError) -> OrStreamError:
         status: Status = "truncated" if isinstance(error, StreamTruncated) else "failed"

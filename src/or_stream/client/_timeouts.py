@@ -24,7 +24,7 @@ class Timeouts:
     def __post_init__(self) -> None:
         for clock in fields(self):
             seconds = getattr(self, clock.name)
-            if seconds is not None and not seconds > 0:
+            if seconds is not None and not 0 < seconds < float("inf"):
                 raise ConfigurationError(
                     f"Timeouts.{clock.name} must be more than 0 seconds, or None for no limit, not {seconds!r}"
                 )

@@ -3,8 +3,10 @@
 import asyncio
 import io
 import json
+import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -46,6 +48,7 @@ class Response:
         self, response: aiohttp.ClientResponse, framing: Framing, linger: Callable[[aiohttp.ClientResponse], None]
     ) -> None:
         self._response = response
+        self._loop = asyncio.get_running_loop()
         self._linger = linger
         self.framing: Framing = framing
         self.generation_id: str | None = response.headers.get("X-Generation-Id")
@@ -64,7 +67,12 @@ class Response:
 
     def close(self) -> None:
         """Drop the connection now."""
+        connection = self._response.connection
         self._response.close()
+        if self._loop.is_closed() and connection is not None and connection.transport is not None:
+            # asyncio can close nothing any more; the server must learn of it all the same.
+            with suppress(OSError):
+                connection.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
         """All that matters was read: keep the connection for reuse if the body ends by itself shortly, else drop it."""
@@ -80,12 +88,15 @@ class Transport:
         self._max_connections = max_connections
         self._proxy = proxy
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._closer: AsyncGenerator[None, None] | None = None
+        self._is_closed = False
+        self._responses: weakref.WeakSet[Response] = weakref.WeakSet()
         self._lingering: dict[aiohttp.ClientResponse, asyncio.TimerHandle] = {}
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, connect_seconds: float | None) -> Response:
         """Send a request and return the answer once its headers are here. Raises an APIStatusError for an answer that says no."""
         timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect_seconds, sock_read=None)
-        session = self._running_session()
+        session = await self._running_session()
         with _mapped(before_response=True):
             response = await session.post(
                 url,
@@ -103,13 +114,28 @@ class Transport:
             response.close()
             raise
 
+    def __del__(self) -> None:
+        if self._closer is not None and self._loop is not None and self._loop.is_closed():
+            _close_after_loop(self._session)
+
+    def reopen(self) -> None:
+        """After `aclose`: allow requests again."""
+        self._is_closed = False
+
     async def aclose(self) -> None:
-        """Close what was opened here."""
-        for response in list(self._lingering):
-            self._end_lingering(response)
-        if self._owns_session and self._session is not None:
-            session, self._session = self._session, None
-            await session.close()
+        """Close what was opened here, and allow no more requests: a stream that is still open must not send its own again."""
+        self._is_closed = True
+        self._close_responses()
+        if self._closer is not None:
+            closer, self._closer, self._session = self._closer, None, None
+            await closer.aclose()
+
+    def _close_responses(self) -> None:
+        """Before the session is closed, because aiohttp would then leave whoever reads waiting."""
+        for response in list(self._responses):
+            response.close()
+        for lingering in list(self._lingering):
+            self._end_lingering(lingering)
 
     def _linger(self, response: aiohttp.ClientResponse) -> None:
         if response.content.at_eof() or response.connection is None:
@@ -122,31 +148,33 @@ class Transport:
         self._lingering.pop(response).cancel()
         response.close()
 
-    def _running_session(self) -> aiohttp.ClientSession:
+    async def _running_session(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
-        if self._session is not None and self._loop not in (None, loop):
-            if self._loop is not None and not self._loop.is_closed():
-                raise ConfigurationError("this Client is in use in another event loop: make one Client per loop")
-            self._session = None if self._owns_session else self._session
-        if self._session is None:
-            if not self._owns_session:
-                raise ConfigurationError("this Client is closed: make another")
+        if self._is_closed:
+            raise ConfigurationError("this Client is closed: make another")
+        if self._loop is not None and self._loop is not loop and not self._loop.is_closed():
+            raise ConfigurationError("this Client is in use in another event loop: make one Client per loop")
+        if self._owns_session and (self._loop is not loop or self._session is None):
+            _close_after_loop(self._session)
             # aiohttp's own limit of 100 connections would queue the rest without a word.
             connector = aiohttp.TCPConnector(limit=self._max_connections or 0)
             # Not `trust_env`: it looks into files in a thread twice a request, and a .netrc entry would clash with the key.
             self._session = aiohttp.ClientSession(connector=connector)
+            # asyncio closes every started async generator when a loop shuts down (`shutdown_asyncgens`): the one public hook.
+            self._closer = _close_with_loop(self._session, weakref.ref(self))
+            await anext(self._closer)
         self._loop = loop
-        if self._session.closed:
+        if self._session is None or self._session.closed:
             raise ConfigurationError("the aiohttp session of this Client is closed: make another Client")
         return self._session
 
     async def _accepted(self, response: aiohttp.ClientResponse) -> Response:
         """The answer if it is one to read; else raises what it says."""
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if response.status == 200 and content_type == "text/event-stream":
-            return Response(response, "sse", self._linger)
-        if response.status == 200 and content_type.endswith("json"):
-            return Response(response, "json", self._linger)
+        if response.status == 200 and (content_type == "text/event-stream" or content_type.endswith("json")):
+            accepted = Response(response, "json" if content_type.endswith("json") else "sse", self._linger)
+            self._responses.add(accepted)
+            return accepted
         body = await self._error_body(response)
         generation_id = response.headers.get("X-Generation-Id")
         response.close()
@@ -176,6 +204,24 @@ class Transport:
                 while len(body) < _MAX_ERROR_BODY_BYTES and (data := await reader.read()):
                     body += data
         return body[:_MAX_ERROR_BODY_BYTES]
+
+
+async def _close_with_loop(
+    session: aiohttp.ClientSession, transport: Callable[[], Transport | None]
+) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        if (owner := transport()) is not None:
+            owner._close_responses()
+        await session.close()
+
+
+def _close_after_loop(session: aiohttp.ClientSession | None) -> None:
+    """Close a session whose loop was closed without being shut down: aiohttp then has nothing to wait for."""
+    if session is not None and not session.closed:
+        with suppress(StopIteration):
+            session.close().send(None)
 
 
 def _status_error(status: int, headers: Mapping[str, str], body: bytes) -> APIStatusError:
@@ -226,6 +272,9 @@ def _mapped(*, before_response: bool) -> Iterator[None]:
     """Turns what aiohttp raises into errors of this library."""
     try:
         yield
+    except aiohttp.ClientHttpProxyError as error:
+        # Without its cause, whose text has the address of the proxy, and the password in it.
+        raise _translated(error, before_response=before_response) from None
     except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
         raise _translated(error, before_response=before_response) from error
     except ValueError as error:

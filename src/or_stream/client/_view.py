@@ -33,8 +33,8 @@ class View(Generic[ItemT]):
         return self
 
     async def __anext__(self) -> ItemT:
-        self._is_used = True
         while self._ready or await self._fill():
+            self._is_used = True
             event = self._ready.popleft()
             item = event if self._pick is None else self._pick(event)
             if item is not None:

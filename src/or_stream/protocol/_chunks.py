@@ -176,7 +176,9 @@ def _read_delta(delta: dict[str, Any], choice: int, is_whole: bool, chunk: Chunk
             chunk.parts += [Part("image", choice, entry, is_whole) for entry in map(_read_image, entries) if entry is not None]
         elif name == "tool_calls":
             calls = enumerate(_objects(value))
-            chunk.parts += [Part("tool_call", choice, _read_tool_call(call, at if is_whole else None), is_whole) for at, call in calls]
+            chunk.parts += [
+                Part("tool_call", choice, _read_tool_call(call, at if is_whole else None), is_whole) for at, call in calls
+            ]
         elif name == "audio":
             if isinstance(value, dict):
                 chunk.parts.append(Part("audio", choice, value, is_whole))

@@ -11,6 +11,7 @@ from or_stream.errors import OrStreamError, ProtocolViolation, StreamTruncated
 from or_stream.events import Event, Heartbeat, StreamEnd
 from or_stream.protocol._chunks import is_image_path
 from or_stream.protocol._decoder import ChatDecoder
+from or_stream.protocol._error_body import redact
 from or_stream.protocol._images import DEFAULT_MAX_IMAGE_BYTES, DEFAULT_MAX_IMAGES, ImageAssembler, ImageSink, MemorySink
 from or_stream.protocol._payloads import PayloadData, PayloadEnd, PayloadLifter, PayloadStart
 from or_stream.sse import DEFAULT_MAX_EVENT_SIZE, Comment, ServerSentEvent, SSEParser
@@ -188,6 +189,8 @@ class Pipeline:
                 is_refusal = self._parser is None and not self._decoder.is_started
                 self.failure = error.api_status_error(200) if is_refusal else error.stream_failed()
                 return
+            if self._parser is None and not (isinstance(document, dict) and document.get("choices")):
+                raise ProtocolViolation("the JSON that came has neither choices nor an error: it is no answer to a chat request")
 
     def _end(self, events: list[Event]) -> None:
         events += self._decoder.finish()
@@ -220,12 +223,12 @@ def _parse(raw: bytes) -> list[Any]:
     try:
         return [_without_surrogates(json.loads(text))]
     except (ValueError, RecursionError) as error:
-        if "\n" in text:
+        if "\n" in text.strip():
             try:
                 return [_without_surrogates(json.loads(line)) for line in text.split("\n") if line.strip()]
             except (ValueError, RecursionError):
                 pass
-        beginning = text[:80] + ("..." if len(text) > 80 else "")
+        beginning = redact(text[:200])[:80] + ("..." if len(text) > 80 else "")
         raise ProtocolViolation(f"an event of the stream is not JSON: {beginning!r}") from error
 
 

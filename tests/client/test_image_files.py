@@ -1,0 +1,206 @@
+"""Images written to a folder while they arrive."""
+
+import asyncio
+import errno
+import hashlib
+import re
+
+import pytest
+
+from or_stream import ImageDelta, ImageEnd, ImageStart, OrStreamError, ProtocolViolation, RetryPolicy, StreamTruncated
+from or_stream.client import _image_files
+from or_stream.client._image_files import FileSink, new_stem
+from or_stream.emulator import Scenario, Stall, picture, scenarios
+
+PNG = picture("a lamp", 32, 32)
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# ---- one file
+
+
+def test_written_in_pieces(tmp_path):
+    """The file has a hidden name until it is whole, then the suffix of its bytes."""
+    sink = FileSink(tmp_path, "stem", 3)
+    for start in range(0, len(PNG), 7):
+        sink.write(PNG[start : start + 7])
+        assert names_in(tmp_path) == [".stem-3.part"]
+    image = sink.finish("image/jpeg")
+    assert names_in(tmp_path) == ["stem-3.png"]
+    assert image.path.read_bytes() == PNG == image.read_bytes()
+    assert (image.media_type, image.width, image.height, image.size) == ("image/png", 32, 32, len(PNG))
+    assert image.data == b""
+    assert image.sha256 == hashlib.sha256(PNG).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("data", "claimed", "name"),
+    [
+        (b"GIF89a" + bytes(60), None, "s-0.gif"),
+        (b"who knows", "image/webp", "s-0.webp"),
+        (b"who knows", "image/x-new", "s-0.bin"),
+        (b"who knows", None, "s-0.bin"),
+    ],
+)
+def test_suffix(tmp_path, data, claimed, name):
+    """What the bytes say, else what the server claims, else none at all."""
+    sink = FileSink(tmp_path, "s", 0)
+    sink.write(data)
+    assert sink.finish(claimed).path == tmp_path / name
+
+
+def test_discarded(tmp_path):
+    """Nothing stays of an image that is not wanted, whole or not, however often it is discarded."""
+    begun, whole = FileSink(tmp_path, "a", 0), FileSink(tmp_path, "a", 1)
+    begun.write(PNG)
+    whole.write(PNG)
+    whole.finish(None)
+    for sink in (begun, whole, begun, whole):
+        sink.discard()
+    assert names_in(tmp_path) == []
+
+
+def test_folder_is_gone(tmp_path):
+    """A folder that was removed meanwhile is an error of ours."""
+    with pytest.raises(OrStreamError, match="cannot write"):
+        FileSink(tmp_path / "gone", "a", 0)
+
+
+def test_folder_goes_while_writing(tmp_path):
+    """So is one that is removed before the image is whole."""
+    folder = tmp_path / "f"
+    folder.mkdir()
+    sink = FileSink(folder, "a", 0)
+    sink.write(PNG)
+    (folder / ".a-0.part").unlink()
+    with pytest.raises(OrStreamError, match="cannot write"):
+        sink.finish(None)
+    assert names_in(folder) == []
+
+
+class FullDisk:
+    """A file that takes ten bytes and then no more."""
+
+    def __init__(self):
+        self.taken, self.closed = b"", False
+
+    def write(self, view):
+        if self.taken:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.taken = bytes(view[:10])
+        return len(self.taken)
+
+    def close(self):
+        self.closed = True
+
+
+def test_disk_is_full(tmp_path):
+    """A disk that is full is named, and what was written is removed."""
+    sink = FileSink(tmp_path, "a", 0)
+    sink._file.close()
+    sink._file = FullDisk()
+    with pytest.raises(OrStreamError, match="No space left"):
+        sink.write(PNG)
+    assert sink._file.closed
+    assert names_in(tmp_path) == []
+
+
+def test_stems():
+    """Names differ, and hold nothing that a file system minds."""
+    stems = {new_stem() for _ in range(50)}
+    assert len(stems) == 50
+    assert all(re.fullmatch(r"[0-9a-f-]+", stem) for stem in stems)
+
+
+# ---- a stream into a folder
+
+
+async def test_stream_into_a_folder(client, tmp_path):
+    """Each image is a file, none is kept in memory, and the events still carry the bytes."""
+    written = {}
+    async for event in client.stream("x", model="emulator/image-formats", save_to=tmp_path):
+        if isinstance(event, ImageDelta):
+            written[event.index] = written.get(event.index, b"") + event.data
+        elif isinstance(event, ImageEnd):
+            assert event.image.path.read_bytes() == written[event.index]
+            assert event.image.data == b""
+    assert [name.rpartition("-")[2] for name in names_in(tmp_path)] == ["0.png", "1.jpg", "2.webp", "3.gif"]
+
+
+async def test_names_of_two_streams(client, tmp_path):
+    """Streams into one folder do not overwrite each other."""
+    await asyncio.gather(*(client.generate("x", model="emulator/image-only", save_to=tmp_path) for _ in range(20)))
+    assert len(names_in(tmp_path)) == 20
+
+
+async def test_repeat_is_written_once(client, tmp_path):
+    """A byte-identical repeat leaves no second file."""
+    message = await client.generate("x", model="emulator/image-repeated", save_to=str(tmp_path))
+    assert [image.path.name for image in message.images] == names_in(tmp_path)
+    assert len(message.images) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("image-cut", StreamTruncated), ("image-not-base64", ProtocolViolation), ("closed", StreamTruncated)]
+)
+async def test_nothing_is_left_of_a_failure(client, tmp_path, name, error):
+    """An image that will never be whole leaves no file."""
+    with pytest.raises(error):
+        await client.generate("x", model=f"emulator/{name}", save_to=tmp_path, retry=RetryPolicy(attempts=1))
+    assert names_in(tmp_path) == []
+
+
+async def test_whole_images_of_a_failure_are_kept(emulator, client, tmp_path):
+    """What came whole before the failure is paid for, written, and named by the error."""
+    first = scenarios.image_only().steps[:-3]
+    emulator.play(Scenario((*first, *scenarios.image_cut().steps)))
+    with pytest.raises(StreamTruncated) as caught:
+        await client.generate("x", save_to=tmp_path)
+    assert [image.path.name for image in caught.value.partial.images] == names_in(tmp_path)
+    assert caught.value.partial.images[0].read_bytes() == scenarios.specimen()
+
+
+@pytest.mark.parametrize("how", ["break", "aclose", "cancel"])
+async def test_nothing_is_left_of_an_abandoned_image(emulator, client, tmp_path, how):
+    """Nor does one that nobody waited for."""
+    emulator.play(Scenario((*scenarios.image_cut().steps, Stall())))
+    stream = client.stream("x", save_to=tmp_path)
+
+    async def read():
+        async for event in stream:
+            if isinstance(event, ImageStart) and how == "break":
+                assert names_in(tmp_path)[0].endswith(".part")
+                break
+
+    task = asyncio.create_task(read())
+    await emulator.received()
+    while not names_in(tmp_path) and not task.done():
+        await asyncio.sleep(0.01)
+    if how == "aclose":
+        await stream.aclose()
+    elif how == "cancel":
+        task.cancel()
+    await asyncio.wait([task])
+    assert names_in(tmp_path) == []
+    assert stream.status == "cancelled"
+
+
+async def test_folder_goes_while_the_stream_runs(client, tmp_path, monkeypatch):
+    """A disk that fails ends the stream with an error that is final and carries the text."""
+    monkeypatch.setattr(_image_files, "new_stem", lambda: "same")
+    folder = tmp_path / "f"
+    stream = client.stream("x", model="emulator/image-with-text", save_to=folder)
+    folder.rmdir()
+    with pytest.raises(OrStreamError, match="cannot write") as caught:
+        await stream.final()
+    assert (caught.value.attempts, caught.value.retryable, stream.status) == (1, False, "failed")
+    assert caught.value.partial.text == scenarios.CAPTION
+
+
+async def test_answer_goes_back_from_its_files(client, tmp_path):
+    """The next turn sends the pictures that were written."""
+    message = await client.generate("x", model="emulator/image-only", save_to=tmp_path)
+    assert message.to_param()["images"][0]["image_url"]["url"].startswith("data:image/png;base64,iVBOR")
