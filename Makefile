@@ -1,6 +1,10 @@
 # Needs make and Python 3.11 or newer; everything else comes from the package index into .venv.
 PYTHON ?= python3
 VENV := .venv
+# The servers of other makers bring packages that the project does not need.
+ifneq ($(filter interop%,$(MAKECMDGOALS)),)
+VENV := .venv-interop
+endif
 BIN := $(VENV)/bin
 ARGS ?=
 
@@ -10,11 +14,11 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --no-input --disable-pip-version
 # whether there is a newer one.
 PYRIGHT := PYRIGHT_PYTHON_IGNORE_WARNINGS=1 PATH="$(abspath $(BIN)):$$PATH" pyright
 
-.PHONY: help demo test check lint types coverage format clean
+.PHONY: help demo test check lint types coverage interop interop-all format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1#\2/p' Makefile | while IFS='#' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1#\2/p' Makefile | while IFS='#' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
 	@echo "  PYTHON=python3.12 chooses the interpreter; ARGS='-k name' goes to pytest"
 
 demo: $(VENV)/installed-cli ## stream text and images from the embedded emulator; no key, no network
@@ -41,13 +45,21 @@ coverage: $(VENV)/installed-dev ## the tests, with at least 95 % of lines and of
 	$(BIN)/coverage report
 	$(BIN)/python .ci/coverage_floor.py
 
+interop: $(VENV)/installed-interop ## against servers of other makers: llmock, nginx, haproxy, tinyproxy, TLS
+	@interop/debian.sh
+	$(BIN)/python -m pytest interop -m "not npm" $(ARGS)
+
+interop-all: $(VENV)/installed-interop $(VENV)/installed-aimock ## the same, and aimock, which comes from npm
+	@interop/debian.sh
+	$(BIN)/python -m pytest interop $(ARGS)
+
 format: $(VENV)/installed-dev ## format and mend what can be mended
 	$(BIN)/ruff check --quiet --fix-only .
 	$(BIN)/ruff format --quiet .
 
 clean: ## remove .venv, caches and build products
-	rm -rf .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
-	find .ci benchmarks examples src tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	rm -rf .venv .venv-interop .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find .ci benchmarks examples interop src tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The stamps make a second run start at once; a change of what is wanted installs again.
 $(VENV)/created:
@@ -64,3 +76,11 @@ $(VENV)/installed-cli: $(VENV)/created pyproject.toml constraints.txt
 $(VENV)/installed-dev: $(VENV)/created pyproject.toml constraints.txt
 	@$(PIP_INSTALL) -e ".[dev]"
 	@touch $@ $(VENV)/installed-cli
+
+$(VENV)/installed-interop: $(VENV)/created pyproject.toml constraints.txt interop/constraints.txt
+	@$(PIP_INSTALL) -c interop/constraints.txt -e ".[cli]" llmock pytest pytest-asyncio trustme
+	@touch $@
+
+$(VENV)/installed-aimock: $(VENV)/created Makefile
+	@npm install --silent --no-audit --no-fund --prefix $(VENV)/npm @copilotkit/aimock@1.43.0
+	@touch $@

@@ -72,6 +72,16 @@ class OrStreamError(Exception):
         self.generation_id: str | None = None
         self.attempts: int = 0
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and copy: the classes below want more than a message, which `args` does not hold."""
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[OrStreamError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> OrStreamError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(attributes)
+    return error
+
 
 class ConfigurationError(OrStreamError):
     """No key, an unknown option, or input that cannot be sent. Nothing was sent."""

@@ -9,8 +9,8 @@ from typing import Final
 
 try:
     from or_stream.cli._application import application
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] not in ("typer", "rich"):
+except ModuleNotFoundError as _missing:
+    if (_missing.name or "").partition(".")[0] not in ("typer", "rich"):
         raise
     _HAS_EXTRA = False
 else:

@@ -153,7 +153,8 @@ class _Secret(str):
 def _proxy_for(base_url: str) -> str | None:
     """The proxy that the environment names for an address (http_proxy, https_proxy, no_proxy)."""
     parts = urlsplit(base_url)
-    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    is_excepted = proxy_bypass(parts.hostname or "") or proxy_bypass(parts.netloc)  # no_proxy may name a port too
+    proxy = None if is_excepted else getproxies().get(parts.scheme)
     return _checked_proxy(proxy) if proxy else None
 
 

@@ -161,7 +161,7 @@ class Transport:
             # Not `trust_env`: it looks into files in a thread twice a request, and a .netrc entry would clash with the key.
             self._session = aiohttp.ClientSession(connector=connector)
             # asyncio closes every started async generator when a loop shuts down (`shutdown_asyncgens`): the one public hook.
-            self._closer = _close_with_loop(self._session, weakref.ref(self))
+            self._closer = _close_with_loop(self._session, weakref.WeakMethod(self._close_responses))
             await anext(self._closer)
         self._loop = loop
         if self._session is None or self._session.closed:
@@ -207,13 +207,13 @@ class Transport:
 
 
 async def _close_with_loop(
-    session: aiohttp.ClientSession, transport: Callable[[], Transport | None]
+    session: aiohttp.ClientSession, close_responses: "weakref.WeakMethod[Callable[[], None]]"
 ) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
-        if (owner := transport()) is not None:
-            owner._close_responses()
+        if (close := close_responses()) is not None:
+            close()
         await session.close()
 
 
@@ -292,9 +292,15 @@ def _translated(error: Exception, *, before_response: bool) -> OrStreamError:
     if isinstance(error, ContentEncodingError) or isinstance(error.__cause__, ContentEncodingError):
         return ProtocolViolation(f"the body cannot be decompressed: {said}")
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return ConnectionFailed(f"the proxy refused: HTTP {error.status} {said}")
+        refusal = ConnectionFailed(f"the proxy refused: HTTP {error.status} {said}")
+        refusal.retryable = error.status >= 500
+        return refusal
     if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
         return ProtocolViolation(f"the answer is not proper HTTP: {said}")
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        distrust = ConnectionFailed(f"the server's certificate does not hold: {said}")
+        distrust.retryable = False
+        return distrust
     if isinstance(error, aiohttp.ServerDisconnectedError):
         said = "the server closed the connection"
     elif isinstance(error, aiohttp.ClientPayloadError):
