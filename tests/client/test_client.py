@@ -332,8 +332,7 @@ def test_shared_clients_of_threads(emulator_elsewhere, monkeypatch, key):
     statuses = []
 
     def work():
-        for _ in range(3):
-            statuses.append(asyncio.run(generate("x", model="emulator/text")).status)
+        statuses.extend(asyncio.run(generate("x", model="emulator/text")).status for _ in range(3))
 
     threads = [threading.Thread(target=work) for _ in range(6)]
     for thread in threads:

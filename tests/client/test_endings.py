@@ -1,4 +1,4 @@
-"""A stream that is cut at each of its bytes ends honestly: with an error that holds what came before, or, once finished, whole."""
+"""A stream that is cut at each of its bytes ends honestly: with an error that holds what came before, or whole once finished."""
 
 import asyncio
 import base64
@@ -18,10 +18,9 @@ BODY = b"".join(
     for event in (
         b": OPENROUTER PROCESSING",
         b'data: {"id":"gen-1","choices":[{"index":0,"delta":{"role":"assistant","content":"H\xc3\xa9"},"finish_reason":null}]}',
-        b'data: {"id":"gen-1","choices":[{"index":0,"delta":{"content":"","images":[{"type":"image_url","image_url":{"url":'
-        b'"data:image/png;base64,' + base64.b64encode(PIXEL) + b'"}}]},"finish_reason":null}]}',
-        b'data: {"id":"gen-1","choices":[{"index":0,"delta":{"content":null,"tool_calls":[{"index":0,"id":"c","function":'
-        b'{"name":"f","arguments":"{}"}}]},"finish_reason":null}]}',
+        b'data: {"id":"gen-1","choices":[{"index":0,"delta":{"images":[{"image_url":{"url":"data:image/png;base64,%b"}}]}}]}'
+        % base64.b64encode(PIXEL),
+        b'data: {"id":"gen-1","choices":[{"delta":{"tool_calls":[{"id":"c","function":{"name":"f","arguments":"{}"}}]}}]}',
         b'data: {"id":"gen-1","choices":[{"index":0,"delta":{"content":"!"},"finish_reason":"stop"}]}',
         b'data: {"id":"gen-1","choices":[],"usage":{"cost":0.5}}',
         b"data: [DONE]",
@@ -50,7 +49,7 @@ def expected_of(data: bytes, *, is_clean_end: bool):
     """(text, tool calls, is finished, the least and the most images) that this much of the body holds."""
     documents = list(documents_of(data, is_clean_end=is_clean_end))
     deltas = [choice["delta"] for document in documents if document for choice in document["choices"]]
-    finishes = [choice["finish_reason"] for document in documents if document for choice in document["choices"]]
+    finishes = [choice.get("finish_reason") for document in documents if document for choice in document["choices"]]
     text = "".join(delta.get("content") or "" for delta in deltas)
     is_finished = any(finishes) or None in documents
     whole = sum("images" in delta for delta in deltas)

@@ -177,8 +177,8 @@ async def test_nothing_is_left_of_an_abandoned_image(emulator, client, tmp_path,
 
     task = asyncio.create_task(read())
     await emulator.received()
-    while not names_in(tmp_path) and not task.done():
-        await asyncio.sleep(0.01)
+    while not names_in(tmp_path) and not task.done():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)  # a file system has no event
     if how == "aclose":
         await stream.aclose()
     elif how == "cancel":

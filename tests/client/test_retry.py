@@ -181,9 +181,13 @@ async def test_no_retry_after_the_first_event(emulator, client):
     """Once anything but a heartbeat was handed out, an error is an error."""
     emulator.play("connection-reset", "text")
     seen = []
-    with pytest.raises(StreamTruncated) as caught:
+
+    async def read():
         async for event in client.stream("x"):
             seen.append(event)  # noqa: PERF401  # the exception would lose them
+
+    with pytest.raises(StreamTruncated) as caught:
+        await read()
     assert "".join(event.text for event in seen if isinstance(event, TextDelta)) == TEXT == caught.value.partial.text
     assert len(emulator.requests) == 1
 

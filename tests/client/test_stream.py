@@ -7,6 +7,7 @@ import pytest
 from or_stream import (
     APIStatusError,
     AudioDelta,
+    ChatStream,
     Client,
     ConfigurationError,
     ConnectionFailed,
@@ -30,6 +31,7 @@ from or_stream import (
     Timeouts,
     ToolCallEnd,
 )
+from or_stream.client._request import build_request
 from or_stream.emulator import Scenario, WaitFor, scenarios
 
 TEXT = scenarios.TEXT
@@ -243,9 +245,8 @@ async def test_stats_while_it_runs(client):
 
 async def test_message_at_any_moment(client):
     """It grows with the events."""
-    stream, lengths = client.stream("x", model="emulator/text"), []
-    async for _ in stream:
-        lengths.append(len(stream.message.text))
+    stream = client.stream("x", model="emulator/text")
+    lengths = [len(stream.message.text) async for _ in stream]
     assert lengths == sorted(lengths)
     assert lengths[-1] == len(TEXT)
 
@@ -345,7 +346,7 @@ async def test_limits_of_the_client(emulator):
         (Limits(event_bytes=50), "text"),
     ):
         async with Client(api_key="k", base_url=emulator.base_url, limits=limits) as client:
-            with pytest.raises(ProtocolViolation, match="raise that limit|larger than"):
+            with pytest.raises(ProtocolViolation, match=r"raise that limit|larger than"):
                 await client.generate("x", model=f"emulator/{name}")
 
 
@@ -375,3 +376,58 @@ async def test_many_streams_at_once(emulator, client):
     gate.set()
     assert {message.text for message in await asyncio.gather(*tasks)} == {"one"}
     assert emulator.peak_active == 200
+
+
+class FakeResponse:
+    """An answer in pieces; a callable among them is called, as if another task did something just then."""
+
+    framing = "sse"
+    generation_id = None
+
+    def __init__(self, *pieces):
+        self.pieces, self.closed = list(pieces), False
+
+    async def read(self):
+        piece = self.pieces.pop(0)
+        while callable(piece):
+            piece()
+            piece = self.pieces.pop(0)
+        return piece
+
+    def close(self):
+        self.closed = True
+
+
+def stream_of(send):
+    """A stream on its own, without a client."""
+    return ChatStream(build_request("x", None, {}), send, timeouts=Timeouts(), retry=ONCE, limits=Limits())
+
+
+async def test_left_between_the_headers_and_their_reader():
+    """Another task leaves when the headers are here and the task that waited for them has not run yet."""
+    response = FakeResponse()
+
+    async def send(request, connect_seconds):
+        await stream.aclose()
+        return response
+
+    stream = stream_of(send)
+    assert [event async for event in stream] == []
+    assert (response.closed, stream.status) == (True, "cancelled")
+
+
+async def test_left_between_the_bytes_and_their_reader():
+    """The same with bytes: they are not told any more, and an image in them meets no closed file."""
+    response = FakeResponse()
+
+    async def send(request, connect_seconds):
+        return response
+
+    stream = stream_of(send)
+    body = scenarios.image_only().body()
+    middle = body.index(b"base64,") + 100
+    response.pieces = [body[:middle], stream.leave, body[middle:]]
+    events, error = await events_of(stream)
+    assert error is None
+    assert isinstance(events[-1], ImageStart | ImageDelta | StreamStart)
+    assert (response.closed, stream.status, stream.stats.bytes) == (True, "cancelled", middle)

@@ -3,7 +3,9 @@
 import asyncio
 import gzip
 import json
+import ssl
 import zlib
+from unittest.mock import Mock
 
 import aiohttp
 import pytest
@@ -415,7 +417,7 @@ async def test_host_that_is_no_name(key, host):
 
 
 async def test_tls_where_there_is_none(client_of):
-    """https to a server that speaks http."""
+    """A server that speaks http, at an https address."""
 
     async def play(connection):
         connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -528,6 +530,19 @@ async def test_every_exception_of_aiohttp_is_mapped(key, raised, expected):
                 await client.generate("x")
     assert isinstance(caught.value, OrStreamError)
     assert caught.value.__cause__ is raised
+
+
+async def test_certificate_that_does_not_hold(key):
+    """Nobody is asked again whose certificate was wrong, and it is said that it was."""
+    error = aiohttp.ClientConnectorCertificateError(
+        Mock(host="h", port=443, is_ssl=True), ssl.SSLCertVerificationError("expired")
+    )
+    async with Client(api_key=key) as client:
+        with aioresponses() as mocked:
+            mocked.post("https://openrouter.ai/api/v1/chat/completions", exception=error)
+            with pytest.raises(ConnectionFailed, match="certificate") as caught:
+                await client.generate("x")
+    assert (caught.value.retryable, caught.value.attempts) == (False, 1)
 
 
 def test_no_class_of_aiohttp_is_forgotten():

@@ -78,6 +78,14 @@ def test_what_is_no_json_string_is_no_base64(text: bytes):
             decoded(pieces)
 
 
+@pytest.mark.parametrize("text", [rb"QQ\u003d\u003dQUJD", rb"QQ=\u003dQUJD", rb"QUI\u003dQQ=="])
+def test_nothing_behind_escaped_padding(text: bytes):
+    """Padding ends the base64, escaped or not, wherever it is cut."""
+    for _, pieces in chunkings(text):
+        with pytest.raises(ProtocolViolation):
+            decoded(pieces)
+
+
 def test_a_text_already_unescaped():
     """Outside JSON, line ends are white space and a backslash is no base64."""
     assert decoded([b"AAEC\r\nAw", b"Q=\n"], in_json=False) == bytes(range(5))

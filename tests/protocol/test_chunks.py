@@ -282,6 +282,37 @@ def test_only_text_is_what_the_long_way_reads():
     assert only_text({"id": "gen-1", "choices": [choice]}) == "a"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"index": 1},
+        {"finish_reason": "stop"},
+        {"native_finish_reason": "STOP"},
+        {"logprobs": {"content": []}},
+        {"error": {"message": "no"}},
+        {"message": {"content": "a"}},
+        {"delta": {"role": "assistant", "content": None}},
+        {"delta": {"role": "assistant", "content": [{"text": "a"}]}},
+        {"delta": {"role": "assistant", "content": "a", "refusal": "no"}},
+        {"delta": {"role": "assistant", "refusal": "no"}},
+        {"delta": {"content": "a", "refusal": "no"}},
+        {"delta": None},
+    ],
+)
+def test_more_than_text(change: dict[str, Any]):
+    """A chunk that says anything else is not read in the short way."""
+    choice = {"index": 0, "delta": {"role": "assistant", "content": "a"}, "finish_reason": None}
+    assert only_text({"choices": [{**choice, **change}]}) is None
+
+
+@pytest.mark.parametrize("field", ["usage", "error"])
+def test_more_than_a_choice(field: str):
+    """Nor is one with usage or an error, nor one of several choices."""
+    choice = {"index": 0, "delta": {"role": "assistant", "content": "a"}, "finish_reason": None}
+    assert only_text({"choices": [choice], field: {}}) is None
+    assert only_text({"choices": [choice, choice]}) is None
+
+
 WORDS = st.sampled_from([None, "", "a", 0, 1, True, [], {}, "error", "stop", "network_error", {"message": "no"}, [{"text": "b"}]])
 DELTAS = st.fixed_dictionaries(
     {},

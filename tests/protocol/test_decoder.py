@@ -85,6 +85,14 @@ def test_message_that_repeats_its_deltas(first: Any):
     assert decoder.message("complete").text == "Hi"
 
 
+def test_message_with_another_image():
+    """A `message` behind a delta's image may have one more: images are told apart by what they are."""
+    address = "https://example.org/{}.png"
+    whole = {"choices": [{"message": {"images": [address.format("a"), address.format("b")]}}]}
+    decoder, _ = started(document({"images": [address.format("a")]}), whole)
+    assert [image.url for image in decoder.message("complete").images] == [address.format("a"), address.format("b")]
+
+
 def test_message_beside_text():
     """A `message` beside a delta of nothing but text is read."""
     _, events = started(words(""), words("", message={"images": [{"url": "https://example.org/a.png"}]}))
@@ -227,6 +235,16 @@ def test_entry_that_names_its_image_twice(entry: Any):
     assert decoder.feed_image(b"other") == []
     assert decoder.end_image() == []
     assert len(decoder.message("complete").images) == 1
+
+
+def test_chunk_that_has_lost_its_image():
+    """Where a name stands twice, the image that was lifted may not be in its chunk; the next chunk is read in full."""
+    decoder = new_decoder()
+    decoder.begin_image(images(HEAD))
+    decoder.feed_image(PNG)
+    decoder.end_image()
+    assert decoder.feed(words("a")) == []
+    assert decoder.feed(document({"content": "b", "refusal": None})) == [TextDelta("b")]
 
 
 def test_payload_beside_an_address():

@@ -229,6 +229,14 @@ def test_payload_behind_much_text_is_left_to_json():
     assert (pieces.rest, pieces.payloads) == (result.rest, result.payloads)
 
 
+def test_second_line_behind_a_long_one():
+    """A line that was too long to be kept was data all the same."""
+    first, second = f'data: {{"a":"{"x" * 2**20}"}}\n', f'data: {{"url":"{HEAD}QUJD"}}\n'
+    data = f"{first}{second}\n".encode()
+    for pieces in ([data], cut(data, range(50_000, len(data), 50_000))):
+        assert Lifted(pieces).rest == data
+
+
 def test_many_strings_that_look_like_payloads():
     """After 64 of a line that were none nothing more of it is lifted; the next line starts anew."""
     bait = ",".join(f'"{HEAD}QUJD"' for _ in range(64))

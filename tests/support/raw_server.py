@@ -1,6 +1,7 @@
 """A server that says exactly these bytes: for what no HTTP library would send, and to see when a client leaves."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -24,7 +25,7 @@ class Request:
 
 
 class Connection(asyncio.Protocol):
-    """One connection: `await request()`, `send` bytes, then `finish` (FIN) or `reset` (RST). `left` is set when the client goes."""
+    """One connection: `await request()`, `send`, then `finish` (FIN) or `reset` (RST). `left` is set when the client goes."""
 
     def __init__(self, server: "RawServer") -> None:
         self._server = server
@@ -109,10 +110,8 @@ class RawServer:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, connection: Connection) -> None:
-        try:
+        with contextlib.suppress(ConnectionResetError):
             await self._play(connection)
-        except ConnectionResetError:
-            pass
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()

@@ -67,7 +67,10 @@ class Response:
 
     def close(self) -> None:
         """Drop the connection now."""
-        connection = self._response.connection
+        connection, content = self._response.connection, self._response.content
+        if content.exception() is None:
+            # aiohttp has one exception for all readers, whose traceback would keep the frames of each of them for ever.
+            content.set_exception(aiohttp.ClientConnectionError("the stream was closed here"))
         self._response.close()
         if self._loop.is_closed() and connection is not None and connection.transport is not None:
             # asyncio can close nothing any more; the server must learn of it all the same.

@@ -280,10 +280,7 @@ def _last_leaf(document: Any) -> tuple[JSONPath, str]:
 def _unescape(text: bytes) -> tuple[bytes, bytes]:
     """(text without its JSON escapes, the unfinished escape at its end)."""
     rest = re.search(rb"\\(?:u[0-9A-Fa-f]{0,3})?\Z", text)
-    if rest and (len(text[: rest.start()]) - len(text[: rest.start()].rstrip(b"\\"))) % 2 == 0:
-        text, unfinished = text[: rest.start()], rest.group()
-    else:
-        unfinished = b""
+    text, unfinished = (text[: rest.start()], rest.group()) if rest else (text, b"")
     try:
         return from_json(b'"' + text + b'"').encode("ascii"), unfinished
     except (ValueError, AttributeError) as error:
