@@ -1,8 +1,6 @@
 """Pictures are real: another decoder reads them."""
 
 import io
-import sys
-import time
 from statistics import median
 
 import pytest
@@ -93,11 +91,3 @@ def test_words_of_the_prompt_are_in_the_scene():
     assert (scene.hour, scene.lighthouse, scene.boat) == ("night", True, True)
     assert "lighthouse" in scene.describe()
     assert "boat" in scene.describe()
-
-
-@pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer (coverage, a debugger) makes it slow")
-def test_drawing_is_quick_enough_to_wait_for():
-    """A 1024x1024 picture takes a small part of a second of processor time: 0.2 s where it was written."""
-    started = time.process_time()
-    picture(f"a lighthouse at dusk, drawn at {started}", 1024, 1024)
-    assert time.process_time() - started < 1
