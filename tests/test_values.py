@@ -95,7 +95,13 @@ def test_looking_changes_nothing():
 
 @pytest.mark.parametrize(
     ("name", "saved"),
-    [("a", "a.png"), ("a.jpg", "a.jpg"), ("a.v2", "a.v2"), ("new/folder/a", "new/folder/a.png"), (".hidden", ".hidden.png")],
+    [
+        ("a", "a.png"),
+        ("a.jpg", "a.jpg"),
+        ("a-2.5", "a-2.5.png"),
+        ("new/folder/a", "new/folder/a.png"),
+        (".hidden", ".hidden.png"),
+    ],
 )
 def test_save(name: str, saved: str, tmp_path: Path):
     """The suffix is added where there is none, and missing folders are made."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import mimetypes
 import os
 import secrets
 import shutil
@@ -89,13 +90,15 @@ class Image(BaseModel):
         )
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture and return where. The right suffix is added where `path` has none; missing folders are made.
+        """Write the picture and return where. Missing folders are made.
+
+        The right suffix is added where `path` ends in none that is a file type: `save("gemini-2.5")` writes `gemini-2.5.png`.
 
         The file appears whole or not at all. Raises OSError where it cannot be written.
         """
         target = Path(path)
-        if not target.suffix:
-            target = target.with_suffix(self.suffix)
+        if mimetypes.guess_type(target.name)[0] is None:
+            target = target.with_name(target.name + self.suffix)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{secrets.token_hex(8)}.part")
         try:

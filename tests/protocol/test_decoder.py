@@ -269,6 +269,7 @@ def test_image_that_was_not_lifted(url: str):
 
 @pytest.mark.parametrize("url", [f"{HEAD}~~", f"{HEAD}#1", HEAD, "data:image/png,QUJD", "DATA:", f"{HEAD}é", f"{HEAD}QU\\/D"])
 def test_image_that_is_no_image(url: str):
-    """A data URL without base64 in it is a violation."""
-    with pytest.raises(ProtocolViolation):
-        started(document({"content": [{"image_url": url}]}))
+    """A data URL without base64 in it is a violation, and what the chunk said in front of it is not lost."""
+    decoder, events = started(document({"content": [{"text": "in front"}, {"image_url": url}]}))
+    assert isinstance(decoder.violation, ProtocolViolation)
+    assert TextDelta("in front") in events

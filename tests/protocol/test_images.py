@@ -73,7 +73,7 @@ def test_start_waits_for_what_tells_the_type(size: int):
     whole = Assembly().image(PNG)
     pieces = [PNG[at : at + size] for at in range(0, len(PNG), size)]
     events = Assembly().image(*pieces)
-    assert events[0] == whole[0]
+    assert events[:2] == [whole[0], ImageDelta(0, PNG[: -(-64 // size) * size])]
     assert b"".join(event.data for event in events if isinstance(event, ImageDelta)) == PNG
     assert Assembly().image(PNG[:10]) == [
         ImageStart(0, "image/png"),
@@ -101,10 +101,18 @@ def test_repeat_is_discarded(in_files: bool, tmp_path: Path):
     assembly = Assembly(folder=tmp_path if in_files else None)
     assembly.image(PNG)
     assembly.image(JPEG)
-    events = assembly.image(PNG[:100], PNG[100:], choice=1)
-    assert events[-1] == ImageDiscard(2, 0, 1)
+    events = assembly.image(PNG[:100], PNG[100:])
+    assert events[-1] == ImageDiscard(2, 0)
     assert [sink.calls for sink in assembly.sinks] == [["finish"], ["finish"], ["finish", "discard"]]
     assert assembly.image(PNG)[-1] == ImageDiscard(3, 0)
+
+
+def test_another_answer_may_have_the_same_image():
+    """The same bytes in another choice are that answer's image, and no repeat."""
+    assembly = Assembly()
+    assembly.image(PNG)
+    assert isinstance(assembly.image(PNG, choice=1)[-1], ImageEnd)
+    assert assembly.image(PNG, choice=1)[-1] == ImageDiscard(2, 1, 1)
 
 
 @pytest.mark.parametrize("in_files", [False, True])

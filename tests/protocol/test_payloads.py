@@ -231,7 +231,7 @@ def test_payload_behind_much_text_is_left_to_json():
 
 def test_second_line_behind_a_long_one():
     """A line that was too long to be kept was data all the same."""
-    first, second = f'data: {{"a":"{"x" * 2**20}"}}\n', f'data: {{"url":"{HEAD}QUJD"}}\n'
+    first, second = f'data: {{"a":"{"x" * (2**20 + 200_000)}"}}\n', f'data: {{"url":"{HEAD}QUJD"}}\n'
     data = f"{first}{second}\n".encode()
     for pieces in ([data], cut(data, range(50_000, len(data), 50_000))):
         assert Lifted(pieces).rest == data

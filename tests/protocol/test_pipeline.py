@@ -334,6 +334,7 @@ def test_json_answer_that_is_none(data: bytes):
 def test_json_with_byte_order_mark():
     """A byte order mark in front of a JSON answer means nothing."""
     outcome = same_outcome(b"\xef\xbb\xbf" + answer(message={"images": [URL]}), framing="json")
+    assert outcome.failure is None
     assert said(outcome) == ["image_start", "image_delta", "image_end"]
 
 

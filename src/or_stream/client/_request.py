@@ -192,7 +192,7 @@ def build_request(prompt: Prompt, model: str | None, options: Mapping[str, Any])
 def _hint(unknown: str) -> str:
     if unknown in ("api_key", "base_url", "limits", "max_connections", "proxy", "app_url", "app_title", "session"):
         return f"it belongs to the client: Client({unknown}=...)"
-    close = difflib.get_close_matches(unknown, sorted(_OPTIONS), n=1)
+    close = difflib.get_close_matches(unknown, sorted({*_OPTIONS, "model", "client"}), n=1)
     return f"did you mean {close[0]!r}?" if close else "pass it in extra_body"
 
 

@@ -62,7 +62,8 @@ class ChatStream:
     """One generation. Iterate it for events, or one of its views; nothing is sent before that or before it is entered.
 
     Leaving the loop in any way drops the connection at once, because an abandoned generation costs money; so do leaving
-    `async with`, `aclose`, and a cancelled task. What had come by then stays in `message`. A stream is for one task at a time.
+    `async with`, `aclose`, and a cancelled task. Only an iterator or a view that is kept in a variable holds it open. What had
+    come by then stays in `message`. A stream is for one task at a time.
     """
 
     def __init__(self, request: Request, send: Send, *, timeouts: Timeouts, retry: RetryPolicy, limits: Limits) -> None:

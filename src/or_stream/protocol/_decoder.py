@@ -22,10 +22,14 @@ _DATA_URL_HEAD: Final = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 
 
 class ChatDecoder:
-    """`feed` documents, then `finish`; `message` at any time. After an error document `failure` says what it said."""
+    """`feed` documents, then `finish`; `message` at any time. After an error document `failure` says what it said.
+
+    Where a part of a document is not what it should be, the events in front of it are returned and `violation` is set.
+    """
 
     def __init__(self, images: ImageAssembler, *, generation_id: str | None = None) -> None:
         self.failure: ErrorBody | None = None
+        self.violation: ProtocolViolation | None = None
         self.is_started: bool = False
         self._images = images
         self._generation_id = generation_id
@@ -60,9 +64,9 @@ class ChatDecoder:
         chunk = read_chunk(document)
         events = self._start(chunk) if chunk.parts or not chunk.error else self._identify(chunk)
         parts, self._said_parts = chunk.parts[self._said_parts :], 0
-        for part in parts:
-            events += self._say(part)
-        self._conclude(chunk, events)
+        self._say_all(parts, events)
+        if self.violation is None:
+            self._conclude(chunk, events)
         return events
 
     def begin_image(self, document: Any) -> list[Event]:
@@ -72,9 +76,8 @@ class ChatDecoder:
         parts, self._said_parts = chunk.parts[self._said_parts :], len(chunk.parts)
         # An entry that names its image twice, in `image_url` and in `url`, is one image: the first that came.
         self._is_passing_over = not (parts and parts[-1].kind == "image" and parts[-1].value.is_open)
-        for part in parts if self._is_passing_over else parts[:-1]:
-            events += self._say(part)
-        if not self._is_passing_over:
+        self._say_all(parts if self._is_passing_over else parts[:-1], events)
+        if not self._is_passing_over and self.violation is None:
             self._image_choice = parts[-1].choice
             self._images.begin(self._image_choice, parts[-1].value.claimed_media_type)
         return events
@@ -136,6 +139,13 @@ class ChatDecoder:
         if builder is None:
             builder = self._builders[choice] = MessageBuilder(choice)
         return builder
+
+    def _say_all(self, parts: list[Part], events: list[Event]) -> None:
+        try:
+            for part in parts:
+                events += self._say(part)
+        except ProtocolViolation as violation:
+            self.violation = violation
 
     def _say(self, part: Part) -> list[Event]:
         builder = self._builder(part.choice)

@@ -58,7 +58,7 @@ class ImageAssembler:
         self._max_images = max_images
         self._max_image_bytes = max_image_bytes
         self._begun = 0
-        self._finished: dict[int, Image] = {}
+        self._finished: dict[tuple[int, int], Image] = {}  # by choice and index: what one answer repeats
         self._sink: ImageSink | None = None
         self._index = 0
         self._choice = 0
@@ -125,12 +125,12 @@ class ImageAssembler:
         return [ImageStart(self._index, media_type, self._choice), ImageDelta(self._index, head, self._choice)]
 
     def _deliver(self, events: list[Event], image: Image, sink: ImageSink | None) -> tuple[list[Event], Image | None]:
-        for index, earlier in self._finished.items():
-            if _is_same(image, earlier):
+        for (choice, index), earlier in self._finished.items():
+            if choice == self._choice and _is_same(image, earlier):
                 if sink is not None:
                     sink.discard()
                 return [*events, ImageDiscard(self._index, index, self._choice)], None
-        self._finished[self._index] = image
+        self._finished[self._choice, self._index] = image
         return [*events, ImageEnd(self._index, image, self._choice)], image
 
 

@@ -130,6 +130,8 @@ class Pipeline:
                 events += decoder.feed_image(item.data)
             elif type(item) is PayloadStart:
                 events += decoder.begin_image(item.document)
+                if decoder.violation is not None:
+                    raise decoder.violation
             elif type(item) is PayloadEnd:
                 events += decoder.end_image()
             if self.is_done or self.failure is not None:
@@ -184,6 +186,8 @@ class Pipeline:
     def _decode(self, raw: bytes, events: list[Event]) -> None:
         for document in _parse(raw):
             events += self._decoder.feed(document)
+            if self._decoder.violation is not None:
+                raise self._decoder.violation
             if self._decoder.failure is not None:
                 error = self._decoder.failure
                 is_refusal = self._parser is None and not self._decoder.is_started
