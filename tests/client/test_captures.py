@@ -1,8 +1,8 @@
 """Every recorded stream through the whole client, over a real socket, at the recorded chunk lengths and in seeded random pieces.
 
-`tests/protocol/test_captures.py` proves that the core reads the recordings as it should; here the way from the socket to there is
-proved to change nothing. The recordings are not part of this project: where `shared/captures` is not beside the checkout, these tests
-skip.
+`tests/protocol/test_captures.py` proves that the core reads the recordings as it should; here the way from the socket to there
+is proved to change nothing. The recordings are not part of this project: where `shared/captures` is not beside the checkout,
+these tests skip.
 """
 
 import json
