@@ -150,6 +150,7 @@ async def by_dropping_the_stream(holder):
 
 
 async def by_collection_in_another_thread(holder):
+    asyncio.get_running_loop().set_debug(True)  # then what is called from the wrong thread raises
     gc.disable()
     try:
         events = aiter(holder.stream)
@@ -581,7 +582,7 @@ def test_program_leaves_nothing_behind(name):
                 loop = asyncio.new_event_loop()
                 loop.run_until_complete(main())
                 loop.close()
-                del stream_, events
+            del stream_, events
         """,
     ],
     ids=["complete", "suspended"],

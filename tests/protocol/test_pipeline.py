@@ -243,6 +243,15 @@ def test_bad_image_loses_nothing_before_it():
     assert outcome.message.text == "ab"
 
 
+def test_bad_image_that_was_not_lifted_loses_nothing_before_it():
+    """The same holds inside one chunk, for an image that only the JSON parser found."""
+    content = [{"text": "b"}, {"image_url": {"url": HEAD + "~~~~"}}]
+    outcome = same_outcome(text("a") + chunk({"content": content}) + DONE)
+    assert isinstance(outcome.failure, ProtocolViolation)
+    assert said(outcome) == ["text_delta", "text_delta"]
+    assert outcome.message.text == "ab"
+
+
 def test_bad_image_behind_the_end_is_not_read():
     """What is wrong behind [DONE] does not matter, though it comes in the same bytes."""
     assert same_outcome(text("a") + DONE + image(HEAD + "~~~~")).failure is None
@@ -275,6 +284,7 @@ def test_largest_image(limits: Limits):
     """An image that is too large, or one too many, fails the stream and keeps what came before."""
     outcome = same_outcome(text("a") + image(content="b") + DONE, limits=limits)
     assert isinstance(outcome.failure, ProtocolViolation)
+    assert said(outcome)[:2] == ["text_delta", "text_delta"]
     assert outcome.message.images == []
     assert outcome.message.text == "ab"
 

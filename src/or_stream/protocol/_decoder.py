@@ -79,7 +79,10 @@ class ChatDecoder:
         self._say_all(parts if self._is_passing_over else parts[:-1], events)
         if not self._is_passing_over and self.violation is None:
             self._image_choice = parts[-1].choice
-            self._images.begin(self._image_choice, parts[-1].value.claimed_media_type)
+            try:
+                self._images.begin(self._image_choice, parts[-1].value.claimed_media_type)
+            except ProtocolViolation as violation:
+                self.violation = violation
         return events
 
     def feed_image(self, data: bytes) -> list[Event]:
