@@ -12,7 +12,7 @@ from or_stream.protocol._error_body import ErrorBody
 from or_stream.protocol._payloads import JSONPath
 from or_stream.values import Usage
 
-__all__ = ["Chunk", "Finish", "ImageEntry", "Part", "ToolCallFragment", "is_image_path", "only_text", "read_chunk"]
+__all__ = ["Chunk", "Finish", "ImageEntry", "Part", "ToolCallFragment", "is_answer", "is_image_path", "only_text", "read_chunk"]
 
 
 class ImageEntry(NamedTuple):
@@ -83,6 +83,11 @@ _FIELDS_OF_A_FAILURE: Final = {"error", "network_error", "server_error"}
 def is_image_path(path: JSONPath) -> bool:
     """Whether the JSON string at `path` is an image's data URL."""
     return path in _IMAGE_PATHS
+
+
+def is_answer(document: Any) -> bool:
+    """Whether a whole JSON document is an answer to a chat request, as far as it has choices."""
+    return isinstance(document, dict) and bool(document.get("choices"))
 
 
 def only_text(document: Any) -> str | None:

@@ -9,7 +9,7 @@ from pydantic_core import from_json
 
 from or_stream.errors import OrStreamError, ProtocolViolation, StreamTruncated
 from or_stream.events import Event, Heartbeat, StreamEnd
-from or_stream.protocol._chunks import is_image_path
+from or_stream.protocol._chunks import is_answer, is_image_path
 from or_stream.protocol._decoder import ChatDecoder
 from or_stream.protocol._error_body import redact
 from or_stream.protocol._images import DEFAULT_MAX_IMAGE_BYTES, DEFAULT_MAX_IMAGES, ImageAssembler, ImageSink, MemorySink
@@ -193,7 +193,7 @@ class Pipeline:
                 is_refusal = self._parser is None and not self._decoder.is_started
                 self.failure = error.api_status_error(200) if is_refusal else error.stream_failed()
                 return
-            if self._parser is None and not (isinstance(document, dict) and document.get("choices")):
+            if self._parser is None and not is_answer(document):
                 raise ProtocolViolation("the JSON that came has neither choices nor an error: it is no answer to a chat request")
 
     def _end(self, events: list[Event]) -> None:
