@@ -1,1 +1,1 @@
-"""What several test modules need; nothing of the package under test is imported here."""
+"""What several test modules need. `oracle` imports nothing of the package under test, so that it cannot share its mistakes."""
