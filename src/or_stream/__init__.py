@@ -8,71 +8,77 @@ The layers, each of which imports only those to its left:
     what can   what you  what      bytes   bytes      one        the command
     go wrong   keep      happens   to SSE  to events  request    or-stream
 
-`or_stream.emulator` is a provider in a box, for tests; like `cli` it is loaded only when imported.
+`or_stream.emulator` is a provider in a box, for tests.
+A layer is loaded when the first of its names is used: `import or_stream` alone loads none.
 """
 
-from or_stream.client import (
-    DEFAULT_MODEL,
-    ChatStream,
-    Client,
-    GenerationOptions,
-    ImageConfig,
-    ImageInput,
-    MessageParam,
-    RetryPolicy,
-    StreamStats,
-    Timeouts,
-    generate,
-    stream,
-)
-from or_stream.errors import (
-    APIStatusError,
-    AuthenticationFailed,
-    BadRequest,
-    BudgetExceeded,
-    ConfigurationError,
-    ConnectionFailed,
-    ModerationBlocked,
-    NoImageProduced,
-    NotFound,
-    OrStreamError,
-    Overloaded,
-    PayloadTooLarge,
-    PaymentRequired,
-    PermissionDenied,
-    ProtocolViolation,
-    ProviderUnavailable,
-    RateLimited,
-    RequestTimeout,
-    ServerFailed,
-    StreamFailed,
-    StreamTimeout,
-    StreamTruncated,
-    TimeoutPhase,
-)
-from or_stream.events import (
-    AnnotationDelta,
-    AudioDelta,
-    Event,
-    Heartbeat,
-    ImageDelta,
-    ImageDiscard,
-    ImageEnd,
-    ImagePreview,
-    ImageStart,
-    ReasoningDelta,
-    RefusalDelta,
-    Restart,
-    StreamEnd,
-    StreamStart,
-    TextDelta,
-    ToolCallDelta,
-    ToolCallEnd,
-    ToolCallStart,
-    UsageUpdate,
-)
-from or_stream.protocol import Limits
-from or_stream.values import Audio, Image, Message, Status, ToolCall, Usage
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from or_stream.client import (
+        DEFAULT_MODEL,
+        ChatStream,
+        Client,
+        GenerationOptions,
+        ImageConfig,
+        ImageInput,
+        MessageParam,
+        RetryPolicy,
+        StreamStats,
+        Timeouts,
+        generate,
+        stream,
+    )
+    from or_stream.errors import (
+        APIStatusError,
+        AuthenticationFailed,
+        BadRequest,
+        BudgetExceeded,
+        ConfigurationError,
+        ConnectionFailed,
+        ImageNotSaved,
+        ModerationBlocked,
+        NoImageProduced,
+        NotFound,
+        OrStreamError,
+        Overloaded,
+        PayloadTooLarge,
+        PaymentRequired,
+        PermissionDenied,
+        ProtocolViolation,
+        ProviderUnavailable,
+        RateLimited,
+        RequestTimeout,
+        ServerFailed,
+        StreamFailed,
+        StreamTimeout,
+        StreamTruncated,
+        TimeoutPhase,
+    )
+    from or_stream.events import (
+        AnnotationDelta,
+        AudioDelta,
+        Event,
+        Heartbeat,
+        ImageDelta,
+        ImageDiscard,
+        ImageEnd,
+        ImagePreview,
+        ImageStart,
+        ReasoningDelta,
+        RefusalDelta,
+        Restart,
+        StreamEnd,
+        StreamStart,
+        TextDelta,
+        ToolCallDelta,
+        ToolCallEnd,
+        ToolCallStart,
+        UsageUpdate,
+    )
+    from or_stream.protocol import Limits
+    from or_stream.values import Audio, Image, Message, Status, ToolCall, Usage
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -96,6 +102,7 @@ __all__ = [
     "ImageDiscard",
     "ImageEnd",
     "ImageInput",
+    "ImageNotSaved",
     "ImagePreview",
     "ImageStart",
     "Limits",
@@ -137,3 +144,22 @@ __all__ = [
     "generate",
     "stream",
 ]
+
+_LAYERS: Final = ("errors", "values", "events", "sse", "protocol", "client")
+"""Where the names above are looked for, lowest layer first."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAYERS:
+        return importlib.import_module(f"or_stream.{name}")
+    if name in __all__:
+        for layer in _LAYERS:
+            module = importlib.import_module(f"or_stream.{layer}")
+            if name in module.__all__:
+                globals()[name] = value = getattr(module, name)
+                return value
+    raise AttributeError(f"module 'or_stream' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
