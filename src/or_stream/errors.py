@@ -21,6 +21,7 @@ OrStreamError
 ├── StreamTimeout               one of the clocks of `Timeouts` ran out
 ├── ProtocolViolation           not SSE, not JSON, an image that is not base64, a limit passed
 ├── NoImageProduced             an image was required and none came
+├── ImageNotSaved               the disk did not take an image: it is in memory instead
 └── BudgetExceeded              the next request would pass the budget
 """
 
@@ -34,6 +35,7 @@ __all__ = [
     "BudgetExceeded",
     "ConfigurationError",
     "ConnectionFailed",
+    "ImageNotSaved",
     "ModerationBlocked",
     "NoImageProduced",
     "NotFound",
@@ -206,6 +208,13 @@ class NoImageProduced(OrStreamError):
         super().__init__(message)
         self.text: str = text
         self.native_finish_reason: str | None = native_finish_reason
+
+
+class ImageNotSaved(OrStreamError):
+    """The stream came to an honest end, but an image could not be written under `save_to`: a full disk, a folder without leave.
+
+    Nothing is lost: `.partial` has all of the text and every image, those that were not written as `data` in memory.
+    """
 
 
 class BudgetExceeded(OrStreamError):

@@ -6,7 +6,17 @@ import time
 
 import pytest
 
-from or_stream import Client, Heartbeat, RetryPolicy, StreamEnd, StreamStart, StreamTimeout, TextDelta, Timeouts
+from or_stream import (
+    Client,
+    ConfigurationError,
+    Heartbeat,
+    RetryPolicy,
+    StreamEnd,
+    StreamStart,
+    StreamTimeout,
+    TextDelta,
+    Timeouts,
+)
 from or_stream.client._clocks import Clocks
 from or_stream.emulator import Comment, Done, Scenario, Wait, WaitFor, scenarios
 from support.raw_server import RawServer
@@ -23,6 +33,29 @@ async def timeout_of(client, seconds, *, model=None, **clocks):
     assert seconds * 0.95 <= time.monotonic() - started < seconds + 2
     assert f"Timeouts.{caught.value.phase}" in str(caught.value)
     return caught.value
+
+
+# ---- Timeouts
+
+
+def test_defaults():
+    """What the documentation says."""
+    timeouts = Timeouts()
+    assert (timeouts.connect, timeouts.first_content, timeouts.idle, timeouts.total) == (10, 120, 60, None)
+
+
+@pytest.mark.parametrize("name", ["connect", "first_content", "idle", "total"])
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+def test_seconds_are_checked(name, seconds):
+    """A time that is none is refused, and None is offered for no limit."""
+    with pytest.raises(ConfigurationError, match=rf"Timeouts\.{name} .* None for no limit"):
+        Timeouts(**{name: seconds})
+
+
+@pytest.mark.parametrize("name", ["connect", "first_content", "idle", "total"])
+def test_no_limit(name):
+    """None is no limit."""
+    assert getattr(Timeouts(**{name: None}), name) is None
 
 
 # ---- connect

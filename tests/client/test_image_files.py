@@ -1,22 +1,40 @@
 """Images written to a folder while they arrive."""
 
 import asyncio
-import errno
 import hashlib
 import re
+import resource
 
 import pytest
 
-from or_stream import ImageDelta, ImageEnd, ImageStart, OrStreamError, ProtocolViolation, RetryPolicy, StreamTruncated
-from or_stream.client import _image_files
+from or_stream import (
+    Image,
+    ImageDelta,
+    ImageEnd,
+    ImageNotSaved,
+    ImageStart,
+    ProtocolViolation,
+    RetryPolicy,
+    StreamEnd,
+    StreamTruncated,
+)
 from or_stream.client._image_files import FileSink, new_stem
-from or_stream.emulator import Scenario, Stall, picture, scenarios
+from or_stream.emulator import Chunk, Done, Scenario, Stall, data_url, picture, scenarios
 
 PNG = picture("a lamp", 32, 32)
+LARGE = 1_000_000  # bytes; more than anything else that is written while a test runs
 
 
 def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+def delta(**fields):
+    return Chunk({"choices": [{"index": 0, "delta": fields, "finish_reason": None}]})
+
+
+def image_delta(data):
+    return delta(images=[{"image_url": {"url": data_url(data)}}])
 
 
 # ---- one file
@@ -24,7 +42,7 @@ def names_in(folder):
 
 def test_written_in_pieces(tmp_path):
     """The file has a hidden name until it is whole, then the suffix of its bytes."""
-    sink = FileSink(tmp_path, "stem", 3)
+    sink = FileSink(tmp_path, "stem", 3, pytest.fail)
     for start in range(0, len(PNG), 7):
         sink.write(PNG[start : start + 7])
         assert names_in(tmp_path) == [".stem-3.part"]
@@ -47,14 +65,14 @@ def test_written_in_pieces(tmp_path):
 )
 def test_suffix(tmp_path, data, claimed, name):
     """What the bytes say, else what the server claims, else none at all."""
-    sink = FileSink(tmp_path, "s", 0)
+    sink = FileSink(tmp_path, "s", 0, pytest.fail)
     sink.write(data)
     assert sink.finish(claimed).path == tmp_path / name
 
 
 def test_discarded(tmp_path):
     """Nothing stays of an image that is not wanted, whole or not, however often it is discarded."""
-    begun, whole = FileSink(tmp_path, "a", 0), FileSink(tmp_path, "a", 1)
+    begun, whole = FileSink(tmp_path, "a", 0, pytest.fail), FileSink(tmp_path, "a", 1, pytest.fail)
     begun.write(PNG)
     whole.write(PNG)
     whole.finish(None)
@@ -63,48 +81,56 @@ def test_discarded(tmp_path):
     assert names_in(tmp_path) == []
 
 
+@pytest.fixture
+def full_after():
+    """Makes files as large as that refuse more, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def test_folder_is_gone(tmp_path):
-    """A folder that was removed meanwhile is an error of ours."""
-    with pytest.raises(OrStreamError, match="cannot write"):
-        FileSink(tmp_path / "gone", "a", 0)
+    """An image for a folder that was removed meanwhile is kept in memory, and why is told."""
+    failures = []
+    sink = FileSink(tmp_path / "gone", "a", 0, failures.append)
+    sink.write(PNG[:9])
+    sink.write(PNG[9:])
+    assert sink.finish(None) == Image.from_bytes(PNG)
+    assert ["No such file" in str(failure) for failure in failures] == [True]
 
 
-def test_folder_goes_while_writing(tmp_path):
-    """So is one that is removed before the image is whole."""
-    folder = tmp_path / "f"
-    folder.mkdir()
-    sink = FileSink(folder, "a", 0)
+@pytest.mark.parametrize("piece", [1000, LARGE, 2 * LARGE])
+def test_disk_is_full(tmp_path, full_after, piece):
+    """What a full disk has taken and what it has not is kept in memory, once, and no file stays."""
+    failures = []
+    full_after(LARGE)
+    sink = FileSink(tmp_path, "a", 0, failures.append)
+    data = picture("a lamp", 32, 32, byte_size=2 * LARGE)
+    for start in range(0, len(data), piece):
+        sink.write(data[start : start + piece])
+    assert sink.finish(None) == Image.from_bytes(data)
+    assert ["too large" in str(failure) for failure in failures] == [True]
+    assert names_in(tmp_path) == []
+
+
+def test_name_is_taken(tmp_path):
+    """An image that cannot get its name is kept in memory."""
+    failures = []
+    (tmp_path / "a-0.png").mkdir()
+    sink = FileSink(tmp_path, "a", 0, failures.append)
     sink.write(PNG)
-    (folder / ".a-0.part").unlink()
-    with pytest.raises(OrStreamError, match="cannot write"):
+    assert sink.finish(None) == Image.from_bytes(PNG)
+    assert len(failures) == 1
+    assert names_in(tmp_path) == ["a-0.png"]
+
+
+def test_file_is_gone(tmp_path):
+    """A file that was removed while it was written is an error at once: the image is lost."""
+    sink = FileSink(tmp_path, "a", 0, pytest.fail)
+    sink.write(PNG)
+    (tmp_path / ".a-0.part").unlink()
+    with pytest.raises(ImageNotSaved, match="cannot write"):
         sink.finish(None)
-    assert names_in(folder) == []
-
-
-class FullDisk:
-    """A file that takes ten bytes and then no more."""
-
-    def __init__(self):
-        self.taken, self.closed = b"", False
-
-    def write(self, view):
-        if self.taken:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        self.taken = bytes(view[:10])
-        return len(self.taken)
-
-    def close(self):
-        self.closed = True
-
-
-def test_disk_is_full(tmp_path):
-    """A disk that is full is named, and what was written is removed."""
-    sink = FileSink(tmp_path, "a", 0)
-    sink._file.close()
-    sink._file = FullDisk()
-    with pytest.raises(OrStreamError, match="No space left"):
-        sink.write(PNG)
-    assert sink._file.closed
     assert names_in(tmp_path) == []
 
 
@@ -188,16 +214,34 @@ async def test_nothing_is_left_of_an_abandoned_image(emulator, client, tmp_path,
     assert stream.status == "cancelled"
 
 
-async def test_folder_goes_while_the_stream_runs(client, tmp_path, monkeypatch):
-    """A disk that fails ends the stream with an error that is final and carries the text."""
-    monkeypatch.setattr(_image_files, "new_stem", lambda: "same")
+async def test_full_disk_loses_nothing(emulator, client, tmp_path, full_after):
+    """An image that the disk does not take costs neither the text after it nor another image; the error has them all."""
+    small, large = picture("small", 32, 32), picture("large", 32, 32, byte_size=2 * LARGE)
+    deltas = [image_delta(small), delta(content="between"), image_delta(large), delta(content=" and after"), image_delta(PNG)]
+    emulator.play(Scenario((*deltas, Done())))
+    full_after(LARGE)
+    stream = client.stream("x", save_to=tmp_path)
+    with pytest.raises(ImageNotSaved, match="too large") as caught:
+        await stream.final()
+    partial = caught.value.partial
+    assert (partial.text, partial.status, caught.value.attempts, stream.status) == ("between and after", "failed", 1, "failed")
+    assert [image.read_bytes() for image in partial.images] == [small, large, PNG]
+    assert [image.path is None for image in partial.images] == [False, True, False]
+    assert len(names_in(tmp_path)) == 2
+
+
+async def test_folder_goes_before_the_first_image(client, tmp_path):
+    """All images are in memory where the folder takes none, and the stream is still read to its end."""
     folder = tmp_path / "f"
     stream = client.stream("x", model="emulator/image-with-text", save_to=folder)
     folder.rmdir()
-    with pytest.raises(OrStreamError, match="cannot write") as caught:
-        await stream.final()
-    assert (caught.value.attempts, caught.value.retryable, stream.status) == (1, False, "failed")
-    assert caught.value.partial.text == scenarios.CAPTION
+    kinds = []
+    with pytest.raises(ImageNotSaved, match="cannot write"):
+        async for event in stream:
+            kinds.append(type(event))
+    assert ImageEnd in kinds
+    assert StreamEnd not in kinds
+    assert stream.message.images[0].data == scenarios.specimen()
 
 
 async def test_answer_goes_back_from_its_files(client, tmp_path):

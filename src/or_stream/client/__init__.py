@@ -1,10 +1,10 @@
 """One request over aiohttp: `stream`, `generate`, and `Client` for many of them over one session."""
 
 from or_stream.client._client import DEFAULT_BASE_URL, Client, generate, stream
+from or_stream.client._clocks import Timeouts
 from or_stream.client._request import DEFAULT_MODEL, GenerationOptions, ImageConfig, ImageInput, MessageParam
 from or_stream.client._retry import RetryPolicy
 from or_stream.client._stream import ChatStream, StreamStats
-from or_stream.client._timeouts import Timeouts
 
 __all__ = [
     "DEFAULT_BASE_URL",

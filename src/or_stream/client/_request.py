@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypedDict, get_type_hints
 
+from or_stream.client._clocks import Timeouts
 from or_stream.client._retry import RetryPolicy
-from or_stream.client._timeouts import Timeouts
 from or_stream.errors import ConfigurationError, NotFound, OrStreamError
 from or_stream.values import Image, Message
 

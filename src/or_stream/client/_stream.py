@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-from or_stream.client._clocks import Clocks
+from or_stream.client._clocks import Clocks, Timeouts
 from or_stream.client._image_files import FileSink, new_stem
 from or_stream.client._request import Request
 from or_stream.client._retry import RetryPolicy, seconds_before_retry
-from or_stream.client._timeouts import Timeouts
 from or_stream.client._transport import Response
 from or_stream.client._view import View
-from or_stream.errors import ConfigurationError, NoImageProduced, OrStreamError, StreamTruncated
+from or_stream.errors import ConfigurationError, ImageNotSaved, NoImageProduced, OrStreamError, StreamTruncated
 from or_stream.events import (
     AnnotationDelta,
     AudioDelta,
@@ -81,6 +80,7 @@ class ChatStream:
         self._unread = b""  # the rest of a large read
         self._has_handed_out = False  # anything but heartbeats, so that another request would repeat it
         self._is_reading = False
+        self._unsaved: ImageNotSaved | None = None
         self._pause_seconds = 0.0  # before the next request
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clocks: Clocks | None = None
@@ -265,24 +265,23 @@ class ChatStream:
             if self._stats.seconds_to_first_content is None:
                 self._stats.seconds_to_first_content = self._clocks.elapsed_seconds()
         if type(events[-1]) is StreamEnd:
-            message = events[-1].message
-            if self._request.require_image and not message.images:
+            shortfall = self._shortfall(events[-1].message)
+            if shortfall is not None:
                 events.pop()
-                self._conclude_without_image(message)
-            else:
-                self._end("complete")
+                self._failure = self._described(shortfall)
+            self._end("complete" if shortfall is None else "failed")
         self._ready.extend(events)
 
-    def _conclude_without_image(self, message: Message) -> None:
-        self._failure = self._described(
-            NoImageProduced(
+    def _shortfall(self, message: Message) -> OrStreamError | None:
+        """What a message lacks that came to an honest end."""
+        if self._request.require_image and not message.images:
+            return NoImageProduced(
                 f"the answer has no image (native finish reason {message.native_finish_reason!r}): ask for one in the prompt, "
                 "and see .text for what the model said instead",
                 text=message.text,
                 native_finish_reason=message.native_finish_reason,
             )
-        )
-        self._end("failed")
+        return self._unsaved
 
     def _fail(self, failure: OrStreamError) -> None:
         """Have the request sent again after a pause, or make the failure the end."""
@@ -340,7 +339,11 @@ class ChatStream:
         if folder is None:
             return None
         stem = new_stem()
-        return lambda index: FileSink(folder, stem, index)
+        self._unsaved = None
+        return lambda index: FileSink(folder, stem, index, self._note_unsaved)
+
+    def _note_unsaved(self, failure: ImageNotSaved) -> None:
+        self._unsaved = self._unsaved or failure
 
 
 def _text_of(event: Event) -> str | None:
