@@ -85,7 +85,7 @@ class FileSink:
     def _go_on_in_memory(self, error: OSError) -> None:
         """Take back what the disk has. Raises ImageNotSaved at once where even that is not possible."""
         failure = ImageNotSaved(
-            f"cannot write an image to {str(self._name.parent)!r}: {error.strerror or error}; what could not be written is in the "
+            f"cannot write an image to {str(self._name.parent)!r}: {error.strerror or error}; what was not written is in the "
             "images of .partial: save it elsewhere"
         )
         failure.__cause__ = error
