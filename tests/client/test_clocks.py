@@ -45,7 +45,7 @@ def test_defaults():
 
 
 @pytest.mark.parametrize("name", ["connect", "first_content", "idle", "total"])
-@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), "5"])
 def test_seconds_are_checked(name, seconds):
     """A time that is none is refused, and None is offered for no limit."""
     with pytest.raises(ConfigurationError, match=rf"Timeouts\.{name} .* None for no limit"):

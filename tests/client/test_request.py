@@ -374,6 +374,8 @@ def test_model_is_refused(model):
         ({"system": "a", "prompt_is": 1}, "unknown option 'prompt_is'"),
         ({"modalities": "image"}, '["image"]'),
         ({"modalities": 5}, "a list"),
+        ({"modalities": []}, "leave it out"),
+        ({"system": 5}, "system must be a text"),
         ({"modalities": ["text"], "require_image": True}, "drop require_image"),
         ({"modalities": ["text"], "image_config": {"aspect_ratio": "1:1"}}, "drop image_config"),
         ({"image_config": "16:9"}, "aspect_ratio"),

@@ -192,6 +192,22 @@ def test_no_key_in_a_message(secret: str):
     assert kept not in ErrorBody.read(f"bad {secret}").message
     assert kept not in ErrorBody.read({"message": secret, "metadata": {"raw": f'{{"error": "{secret}"}}'}}).message
     assert kept not in str(ErrorBody.read({"message": secret}).stream_failed())
+    assert kept not in repr(ErrorBody.read({"metadata": {"headers": [{"authorization": secret}]}}).stream_failed().metadata)
+
+
+def test_endless_message():
+    """A message is cut where nobody reads on."""
+    assert len(str(ErrorBody.read({"message": "x" * 10**6}).stream_failed())) < 5000
+
+
+@pytest.mark.parametrize(
+    ("code", "now", "seconds"), [(429, 1000.0, 50.0), (429, 2000.0, 0.0), (429, None, None), (502, 1000.0, None)]
+)
+def test_how_far_a_reset_is(code: int, now: float | None, seconds: float | None):
+    """The reset of a 429 is some seconds away once the time is known, in either exception; of another status it means nothing."""
+    body = ErrorBody.read({"code": code, "metadata": {"headers": {"X-RateLimit-Reset": "1050000"}}})
+    assert body.stream_failed(now).retry_after == seconds
+    assert body.api_status_error(code, now).retry_after == seconds
 
 
 def test_data_urls_are_shortened():

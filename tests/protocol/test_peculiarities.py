@@ -331,3 +331,21 @@ def test_several_choices():
     assert outcome.message.text == "a"
     assert outcome.message.alternatives[0].parts == ["b", Image.from_bytes(GIF)]
     assert events_of(outcome, TextDelta) == [TextDelta("a", 0), TextDelta("b", 1)]
+
+
+# ---- errors and endings
+
+
+def test_event_named_error():
+    """Some gateways name the event and send the bare error object."""
+    outcome = same_outcome(data_line(content(b"a")) + b'event: error\ndata: {"message":"no more","code":502}\n\n')
+    assert isinstance(outcome.failure, StreamFailed)
+    assert (outcome.failure.status, str(outcome.failure), outcome.message.text) == (502, "no more", "a")
+
+
+def test_other_choice_alone():
+    """A stream that speaks of its second choice only is whole when that one is."""
+    other = b'{"choices":[{"index":1,"delta":{"role":"assistant","content":"b"},"finish_reason":"stop"}]}'
+    assert read(other, done=False).failure is None
+    unfinished = b'{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}'
+    assert isinstance(read(unfinished, other, done=False).failure, StreamTruncated)

@@ -33,7 +33,7 @@ class Timeouts:
     def __post_init__(self) -> None:
         for clock in fields(self):
             seconds = getattr(self, clock.name)
-            if seconds is not None and not 0 < seconds < float("inf"):
+            if seconds is not None and not (isinstance(seconds, int | float) and 0 < seconds < float("inf")):
                 raise ConfigurationError(
                     f"Timeouts.{clock.name} must be more than 0 seconds, or None for no limit, not {seconds!r}"
                 )

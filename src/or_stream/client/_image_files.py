@@ -54,7 +54,7 @@ class FileSink:
             except OSError as error:
                 self._go_on_in_memory(error)
         if self._memory is not None:
-            self._memory.write(view)
+            self._memory.write(bytes(view))
         elif len(self._head) < HEAD_BYTES:
             self._head += data[:HEAD_BYTES]
 

@@ -159,6 +159,7 @@ class Request:
 _BODY_OPTIONS: Final = frozenset(BodyOptions.__annotations__)
 _OPTIONS: Final = frozenset(get_type_hints(GenerationOptions))
 _OPTION_TYPES: Final = (
+    ("system", str | Sequence, "a text, or a list of content parts"),
     ("image_config", Mapping, 'a mapping such as {"aspect_ratio": "16:9"}'),
     ("extra_body", Mapping, "a mapping"),
     ("extra_headers", Mapping, "a mapping"),
@@ -219,6 +220,8 @@ def _modalities(model: str, options: Mapping[str, Any]) -> list[str]:
         raise ConfigurationError(f'modalities must be a list: use ["{modalities}"]')
     if modalities is not None and not isinstance(modalities, Iterable):
         raise ConfigurationError('modalities must be a list such as ["image", "text"]')
+    if modalities is not None and not list(modalities):
+        raise ConfigurationError('modalities is empty: leave it out, or name what is wanted, such as ["image", "text"]')
     if modalities is None:
         modalities = ["image"] if _IMAGE_ONLY.search(model) else ["image", "text"]
     if "image" not in modalities:

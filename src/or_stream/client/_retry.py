@@ -25,11 +25,12 @@ class RetryPolicy:
     restart: bool = False
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ConfigurationError(f"RetryPolicy.attempts must be 1 or more, not {self.attempts}")
+        if not isinstance(self.attempts, int) or self.attempts < 1:
+            raise ConfigurationError(f"RetryPolicy.attempts must be 1 or more, not {self.attempts!r}")
         for name in ("base_seconds", "cap_seconds", "total_seconds"):
-            if not getattr(self, name) >= 0:
-                raise ConfigurationError(f"RetryPolicy.{name} must be 0 seconds or more, not {getattr(self, name)!r}")
+            seconds = getattr(self, name)
+            if not isinstance(seconds, int | float) or not seconds >= 0:
+                raise ConfigurationError(f"RetryPolicy.{name} must be 0 seconds or more, not {seconds!r}")
 
 
 def seconds_before_retry(

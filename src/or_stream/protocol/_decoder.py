@@ -50,8 +50,11 @@ class ChatDecoder:
 
     @property
     def is_finished(self) -> bool:
-        """Whether every choice that began has given a finish reason."""
-        return all(builder.finish_reason or builder.native_finish_reason for builder in self._builders.values())
+        """Whether every choice that began has given a finish reason, and one has."""
+        finished = [
+            builder.finish_reason or builder.native_finish_reason for builder in self._builders.values() if builder.has_begun
+        ]
+        return bool(finished) and all(finished)
 
     def feed(self, document: Any) -> list[Event]:
         """The events of one chunk. Where it holds an error, they come first and `failure` is set."""

@@ -11,6 +11,7 @@ from or_stream.errors import APIStatusError, StreamFailed, error_class_for_statu
 __all__ = ["ErrorBody", "redact"]
 
 _MAX_RAW_CHARACTERS: Final = 500
+_MAX_MESSAGE_CHARACTERS: Final = 4000
 _SECRETS: Final = re.compile(r"(sk-(?:or-)?)[A-Za-z0-9_-]{8,}|(Bearer )[^\s\"']+")
 _DATA_URL: Final = re.compile(r"(data:[^;,\s]{0,100};base64,)[A-Za-z0-9+/=\\]{16,}")
 
@@ -18,6 +19,14 @@ _DATA_URL: Final = re.compile(r"(data:[^;,\s]{0,100};base64,)[A-Za-z0-9+/=\\]{16
 def redact(text: str) -> str:
     """`text` without anything that looks like a key, and with data URLs shortened."""
     return _DATA_URL.sub(r"\1...", _SECRETS.sub(lambda match: f"{match[1] or match[2]}...", text))
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {name: _redacted(item) for name, item in value.items()}
+    return [_redacted(item) for item in value] if isinstance(value, list) else value
 
 
 @dataclass(slots=True)
@@ -42,7 +51,7 @@ class ErrorBody:
         """From the value of an `error` field, of any type: proxies send plain strings."""
         if not isinstance(error, dict):
             return cls(message=redact(str(error))[:_MAX_RAW_CHARACTERS])
-        metadata = _mapping(error.get("metadata"))
+        metadata = _redacted(_mapping(error.get("metadata")))
         availability = _mapping(error.get("availability"))
         code = error.get("code")
         status = _number(code) or _number(error.get("http_status"))
@@ -63,20 +72,20 @@ class ErrorBody:
             retryable=availability["retryable"] if isinstance(availability.get("retryable"), bool) else None,
         )
 
-    def stream_failed(self) -> StreamFailed:
-        """The exception for an error inside a stream."""
+    def stream_failed(self, unix_seconds: float | None = None) -> StreamFailed:
+        """The exception for an error inside a stream; the time now, if known, tells how far away a reset is."""
         return StreamFailed(
             self.message,
             status=self.status,
             code=self.code,
             error_type=self.error_type,
             metadata=self.metadata,
-            retry_after=self.retry_after,
+            retry_after=self._seconds_to_wait(self.status, unix_seconds),
             provider=self.provider,
             retryable=self.retryable,
         )
 
-    def api_status_error(self, status: int) -> APIStatusError:
+    def api_status_error(self, status: int, unix_seconds: float | None = None) -> APIStatusError:
         """The exception for an answer with this HTTP status; under 200 the body's own code counts."""
         status = self.status if status < 400 and self.status else status
         if status < 400:
@@ -87,10 +96,15 @@ class ErrorBody:
             code=self.code,
             error_type=self.error_type,
             metadata=self.metadata,
-            retry_after=self.retry_after,
+            retry_after=self._seconds_to_wait(status, unix_seconds),
             provider=self.provider,
             retryable=self.retryable,
         )
+
+    def _seconds_to_wait(self, status: int | None, unix_seconds: float | None) -> float | None:
+        if self.retry_after is not None or self.reset_at_milliseconds is None or unix_seconds is None or status != 429:
+            return self.retry_after
+        return max(0.0, self.reset_at_milliseconds / 1000 - unix_seconds)
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -113,7 +127,11 @@ def _first_number(*values: Any) -> float | None:
 
 def _message(message: Any, metadata: Mapping[str, Any], provider: Any) -> str:
     """The error's own words, and what the provider said behind "Provider returned error" (a JSON text, prose, or an object)."""
-    text = message if isinstance(message, str) and message else "the server sent an error without a message"
+    text = (
+        message[:_MAX_MESSAGE_CHARACTERS]
+        if isinstance(message, str) and message
+        else "the server sent an error without a message"
+    )
     raw = metadata.get("raw")
     if isinstance(raw, str):
         try:

@@ -35,6 +35,11 @@ class MessageBuilder:
         self._detail_pieces: dict[str, list[str]] = {}  # of the last reasoning detail: what its growing texts are made of
 
     @property
+    def has_begun(self) -> bool:
+        """Whether the stream has said anything of this choice."""
+        return bool(self.said or self.finish_reason or self.native_finish_reason)
+
+    @property
     def was_cut(self) -> bool:
         """Whether the model hit its length limit, whatever the finish reason says."""
         return self.finish_reason == "length" or self.native_finish_reason in _CUT_REASONS

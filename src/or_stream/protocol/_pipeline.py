@@ -41,7 +41,8 @@ class Pipeline:
     """One answer of the API: `feed` its bytes in pieces of any size, `finish` at a clean end; events come as soon as they can.
 
     A failure ends it: `feed` and `finish` return the events in front of it, and then `failure` is the exception to raise. After
-    `is_done`, which [DONE] brings, further bytes are ignored. `message` holds what has come, at any time.
+    `is_done`, which [DONE] brings, further bytes are ignored. `message` holds what has come, at any time. `requested_at` is the
+    Unix time from which the `elapsed_seconds` of `feed` count; it serves to tell how far away the end of a rate limit is.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Pipeline:
         *,
         framing: Framing = "sse",
         generation_id: str | None = None,
+        requested_at: float | None = None,
         open_sink: Callable[[int], ImageSink] | None = None,
         limits: Limits | None = None,
     ) -> None:
@@ -56,6 +58,7 @@ class Pipeline:
         self.failure: OrStreamError | None = None
         self.is_done: bool = False
         self._limits = limits
+        self._requested_at = requested_at
         self._images = ImageAssembler(open_sink or _open_memory, max_images=limits.images, max_image_bytes=limits.image_bytes)
         self._decoder = ChatDecoder(self._images, generation_id=generation_id)
         self._lifter = PayloadLifter(is_image_path, in_lines=framing == "sse")
@@ -141,7 +144,7 @@ class Pipeline:
 
     def _take_end(self, elapsed_seconds: float, events: list[Event]) -> None:
         if self._parser is None:
-            self._decode(bytes(self._document), events)
+            self._decode(bytes(self._document), elapsed_seconds, events)
         else:
             # Proxies lose the last blank line: an event that is whole but for it counts.
             for item in self._parser.flush():
@@ -168,7 +171,7 @@ class Pipeline:
                 assert isinstance(item, ServerSentEvent)
                 raw = item.raw
                 if raw[:1] == b"{":
-                    self._decode(raw, events)
+                    self._decode(raw, elapsed_seconds, events, is_error=item.event == "error")
                 else:
                     self._read_word(raw.strip(), elapsed_seconds, events)
                 if self.is_done or self.failure is not None:
@@ -181,17 +184,20 @@ class Pipeline:
         elif raw.startswith(b":"):
             events.append(Heartbeat(raw[1:].decode(errors="replace").strip(), elapsed_seconds))
         elif raw:
-            self._decode(raw, events)
+            self._decode(raw, elapsed_seconds, events)
 
-    def _decode(self, raw: bytes, events: list[Event]) -> None:
+    def _decode(self, raw: bytes, elapsed_seconds: float, events: list[Event], *, is_error: bool = False) -> None:
         for document in _parse(raw):
+            if is_error and isinstance(document, dict) and not document.get("error"):
+                document = {"error": document}  # noqa: PLW2901  # `event: error`, as some gateways write it
             events += self._decoder.feed(document)
             if self._decoder.violation is not None:
                 raise self._decoder.violation
             if self._decoder.failure is not None:
                 error = self._decoder.failure
                 is_refusal = self._parser is None and not self._decoder.is_started
-                self.failure = error.api_status_error(200) if is_refusal else error.stream_failed()
+                now = None if self._requested_at is None else self._requested_at + elapsed_seconds
+                self.failure = error.api_status_error(200, now) if is_refusal else error.stream_failed(now)
                 return
             if self._parser is None and not is_answer(document):
                 raise ProtocolViolation("the JSON that came has neither choices nor an error: it is no answer to a chat request")

@@ -37,6 +37,7 @@ class ToolCallTracker:
     def __init__(self, choice: int) -> None:
         self._choice = choice
         self._calls: list[_OpenCall] = []
+        self._latest: dict[tuple[str | None, int | None], _OpenCall] = {}  # by id and wire index, None for any
 
     def feed(
         self, wire_index: int | None, call_id: str | None, name: str | None, arguments: str | None, extra: dict[str, Any]
@@ -47,8 +48,11 @@ class ToolCallTracker:
         if call is None:
             call = _OpenCall(len(self._calls), wire_index, call_id or "", name or "")
             self._calls.append(call)
+            self._latest[None, None] = self._latest[None, call.wire_index] = call
             events.append(ToolCallStart(call.index, call.id, call.name, self._choice))
-        call.id = call.id or call_id or ""
+        if call_id:
+            call.id = call.id or call_id
+            self._latest[call_id, None] = self._latest[call_id, call.wire_index] = call
         call.name = call.name or name or ""
         call.extra.update(extra)
         if arguments:
@@ -71,14 +75,12 @@ class ToolCallTracker:
         return calls
 
     def _find(self, wire_index: int | None, call_id: str | None, name: str | None) -> _OpenCall | None:
-        for call in reversed(self._calls):
-            if call_id and call.id == call_id and (wire_index is None or call.wire_index == wire_index):
-                return call
-        for call in reversed(self._calls):
-            if wire_index is None or call.wire_index == wire_index:
-                is_another = (call_id and call.id) or (name and call.name and name != call.name and not call_id)
-                return None if is_another else call
-        return None
+        call = self._latest.get((call_id or None, wire_index))
+        if call is None and call_id:
+            call = self._latest.get((None, wire_index))
+            return None if call is not None and call.id else call
+        is_another = call is not None and not call_id and name and call.name and name != call.name
+        return None if is_another else call
 
 
 def _is_whole_json(text: str) -> bool:
