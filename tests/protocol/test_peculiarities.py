@@ -349,3 +349,30 @@ def test_other_choice_alone():
     assert read(other, done=False).failure is None
     unfinished = b'{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}'
     assert isinstance(read(unfinished, other, done=False).failure, StreamTruncated)
+
+
+def test_what_follows_many_equal_deltas():
+    """A delta that says more than the ones before it is read in full: finish, usage, error, another choice, an image."""
+    same = [content(b"a"), content(b"b"), content(b"c")]
+    other_choice = content(b"z").replace(b'"index":0', b'"index":1')
+    image = delta(b'"content":"d","images":[{"image_url":{"url":"%b"}}]' % GIF_URL)
+    outcome = read(*same, other_choice, image, content(b"e"), delta(b'"content":"f"', b'"finish_reason":"stop"'), done=False)
+    assert isinstance(outcome.failure, StreamTruncated)
+    assert (outcome.message.text, outcome.message.alternatives[0].text, len(outcome.message.images)) == ("abcdef", "z", 1)
+    failed = read(*same, delta(b'"content":"d"').replace(b'"gen-1"', b'"gen-1","error":{"code":502,"message":"m"}'))
+    assert isinstance(failed.failure, StreamFailed)
+    assert failed.message.text == "abcd"
+
+
+def test_event_named_error_that_looks_like_a_delta():
+    """The name of the event counts, whatever its data repeats."""
+    outcome = same_outcome(data_line(content(b"a")) * 3 + b"event: error\n" + data_line(content(b"a")))
+    assert isinstance(outcome.failure, StreamFailed)
+    assert outcome.message.text == "aaa"
+
+
+def test_two_documents_in_one_event():
+    """What stands behind the first document of an event is read each time."""
+    two = content(b"a") + b"\ndata: " + b'{"usage":{"total_tokens":1}}'
+    outcome = read(two, two, two)
+    assert (outcome.message.text, len(events_of(outcome, UsageUpdate))) == ("aaa", 3)

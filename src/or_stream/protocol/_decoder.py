@@ -59,11 +59,7 @@ class ChatDecoder:
     def feed(self, document: Any) -> list[Event]:
         """The events of one chunk. Where it holds an error, they come first and `failure` is set."""
         if self.is_started and not self._said_parts and (text := only_text(document)) is not None:
-            if not text:
-                return []
-            self._first.said.add("text")
-            self._first.text.append(text)
-            return [TextDelta(text)]
+            return self.feed_text(text)
         chunk = read_chunk(document)
         events = self._start(chunk) if chunk.parts or not chunk.error else self._identify(chunk)
         parts, self._said_parts = chunk.parts[self._said_parts :], 0
@@ -71,6 +67,14 @@ class ChatDecoder:
         if self.violation is None:
             self._conclude(chunk, events)
         return events
+
+    def feed_text(self, text: str) -> list[Event]:
+        """The same, after the first, for a chunk of which it is known that it has nothing but this text to say."""
+        if not text:
+            return []
+        self._first.said.add("text")
+        self._first.text.append(text)
+        return [TextDelta(text)]
 
     def begin_image(self, document: Any) -> list[Event]:
         """An image follows; it is the last thing in `document`, the beginning of a chunk."""

@@ -9,7 +9,7 @@ from pydantic_core import from_json
 
 from or_stream.errors import OrStreamError, ProtocolViolation, StreamTruncated
 from or_stream.events import Event, Heartbeat, StreamEnd
-from or_stream.protocol._chunks import is_answer, is_image_path
+from or_stream.protocol._chunks import TextRepetition, is_answer, is_image_path, only_text
 from or_stream.protocol._decoder import ChatDecoder
 from or_stream.protocol._error_body import redact
 from or_stream.protocol._images import DEFAULT_MAX_IMAGE_BYTES, DEFAULT_MAX_IMAGES, ImageAssembler, ImageSink, MemorySink
@@ -62,6 +62,7 @@ class Pipeline:
         self._images = ImageAssembler(open_sink or _open_memory, max_images=limits.images, max_image_bytes=limits.image_bytes)
         self._decoder = ChatDecoder(self._images, generation_id=generation_id)
         self._lifter = PayloadLifter(is_image_path, in_lines=framing == "sse")
+        self._repetition = TextRepetition()
         self._parser = SSEParser(limits.event_bytes, comments=True) if framing == "sse" else None
         self._document = bytearray()  # the JSON answer so far, where the framing is "json"
 
@@ -170,7 +171,9 @@ class Pipeline:
             else:
                 assert isinstance(item, ServerSentEvent)
                 raw = item.raw
-                if raw[:1] == b"{":
+                if item.event != "error" and (text := self._repetition.text_of(raw)) is not None:
+                    events += self._decoder.feed_text(text)
+                elif raw[:1] == b"{":
                     self._decode(raw, elapsed_seconds, events, is_error=item.event == "error")
                 else:
                     self._read_word(raw.strip(), elapsed_seconds, events)
@@ -187,7 +190,8 @@ class Pipeline:
             self._decode(raw, elapsed_seconds, events)
 
     def _decode(self, raw: bytes, elapsed_seconds: float, events: list[Event], *, is_error: bool = False) -> None:
-        for document in _parse(raw):
+        documents = _parse(raw)
+        for document in documents:
             if is_error and isinstance(document, dict) and not document.get("error"):
                 document = {"error": document}  # noqa: PLW2901  # `event: error`, as some gateways write it
             events += self._decoder.feed(document)
@@ -201,6 +205,8 @@ class Pipeline:
                 return
             if self._parser is None and not is_answer(document):
                 raise ProtocolViolation("the JSON that came has neither choices nor an error: it is no answer to a chat request")
+        if len(documents) == 1 and only_text(documents[0]) is not None:
+            self._repetition.learn(raw)
 
     def _end(self, events: list[Event]) -> None:
         events += self._decoder.finish()
