@@ -108,6 +108,8 @@ def test_total_bounds_the_wait():
     "values",
     [
         {"attempts": 0},
+        {"attempts": 1.5},
+        {"base_seconds": "1"},
         {"base_seconds": -1},
         {"cap_seconds": -0.1},
         {"total_seconds": float("nan")},
@@ -236,10 +238,10 @@ async def test_retry_after_wherever_it_is(emulator, client, where):
     assert (caught.value.retry_after, caught.value.attempts) == (77, 1)
 
 
-async def hint_of(client_of, status, body, **headers):
+async def hint_of(client_of, status, body, content_type="application/json", **headers):
     async def play(connection):
         await connection.request()
-        connection.send(answer(body, status, "application/json", **headers))
+        connection.send(answer(body, status, content_type, **headers))
 
     async with RawServer(play) as server, client_of(server) as client:
         with pytest.raises(OrStreamError) as caught:
@@ -285,6 +287,13 @@ async def test_reset_time_in_the_body(client_of):
     reset = int((time.time() + 50) * 1000)
     body = b'{"error":{"code":429,"message":"m","metadata":{"headers":{"X-RateLimit-Reset":"%d"}}}}' % reset
     assert 40 < await hint_of(client_of, 429, body, X_RateLimit_Reset="1") <= 50
+
+
+async def test_reset_time_inside_a_stream(client_of):
+    """The same in an error that is the first event of a stream."""
+    reset = int((time.time() + 70) * 1000)  # more than the cap, so that it is raised at once
+    error = b'{"error":{"code":429,"message":"m","metadata":{"headers":{"X-RateLimit-Reset":"%d"}}}}' % reset
+    assert 60 < await hint_of(client_of, 200, b"data: %b\n\n" % error, "text/event-stream") <= 70
 
 
 async def test_reset_time_of_another_status(client_of):

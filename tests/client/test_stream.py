@@ -400,7 +400,7 @@ class FakeResponse:
 
 def stream_of(send):
     """A stream on its own, without a client."""
-    return ChatStream(build_request("x", None, {}), send, timeouts=Timeouts(), retry=ONCE, limits=Limits())
+    return ChatStream(build_request("x", None, {}), send, timeouts=Timeouts(), retry=ONCE, limits=Limits(), settle=send)
 
 
 async def test_left_between_the_headers_and_their_reader():

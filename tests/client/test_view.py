@@ -1,7 +1,5 @@
 """The iterator that a loop holds: what it picks, and that it leaves the stream when it is dropped."""
 
-from collections import deque
-
 import pytest
 
 from or_stream import Heartbeat, TextDelta
@@ -12,7 +10,7 @@ class Source:
     """Batches of events, as a stream would fill them in."""
 
     def __init__(self, *batches):
-        self.ready, self.batches, self.left = deque(), list(batches), 0
+        self.ready, self.batches, self.left = [], list(batches), 0
 
     async def fill(self):
         if not self.batches:
@@ -20,7 +18,7 @@ class Source:
         batch = self.batches.pop(0)
         if isinstance(batch, Exception):
             raise batch
-        self.ready.extend(batch)
+        self.ready[:0] = reversed(batch)
         return True
 
     def leave(self):

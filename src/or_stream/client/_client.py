@@ -3,8 +3,9 @@
 import asyncio
 import os
 import re
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Final, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -16,6 +17,10 @@ from or_stream.client._transport import Response, Session, Transport
 from or_stream.errors import ConfigurationError
 from or_stream.protocol import Limits
 from or_stream.values import Message
+
+if TYPE_CHECKING:
+    from or_stream.catalog import Credits, Endpoint, Generation, Key, Model, ModelFilter, Receipt
+    from or_stream.client._catalog import Catalog
 
 __all__ = ["DEFAULT_BASE_URL", "Client", "generate", "stream"]
 
@@ -54,9 +59,11 @@ class Client:
             raise ConfigurationError("max_connections must be 1 or more, or None for no limit")
         # https://openrouter.ai/docs/app-attribution
         attribution = {"HTTP-Referer": app_url, "X-OpenRouter-Title": app_title}
-        self._headers = checked_headers({name: value for name, value in attribution.items() if value})
+        checked = checked_headers({name: value for name, value in attribution.items() if value})
+        self._headers = {"Authorization": _Secret(f"Bearer {self._api_key}"), **checked}
         proxy = _checked_proxy(proxy) if proxy else None if session else _proxy_for(self._base_url)
         self._transport = Transport(session, max_connections=max_connections, proxy=proxy)
+        self._opened_catalog: Catalog | None = None
 
     def stream(self, prompt: Prompt, *, model: str | None = None, **options: Unpack[GenerationOptions]) -> ChatStream:
         """One generation, as an async iterator of events. Nothing is sent before it is iterated or entered.
@@ -69,6 +76,33 @@ class Client:
         """One generation, waited for: the message, or an OrStreamError with what had come in `.partial`. Cancelling stops it."""
         async with self.stream(prompt, model=model, **options) as generation:
             return await generation.final()
+
+    async def models(self, *, refresh: bool = False, **wanted: Unpack["ModelFilter"]) -> "list[Model]":
+        """The models that have everything that is wanted: `await client.models(output_modalities={"image"}, max_price=5)`.
+
+        The list is kept for an hour; `refresh` asks for a new one. Where it cannot be had the last one serves, else a small table
+        of models that draw, each with `is_built_in` set; with `refresh`, and for a `provider`, the error is raised.
+        """
+        return await self._catalog.models(refresh=refresh, **wanted)
+
+    async def endpoints(self, model: str) -> "list[Endpoint]":
+        """Who serves a model, how and for how much. Raises NotFound where nobody does."""
+        return await self._catalog.endpoints(model)
+
+    async def generation(self, generation_id: str, *, wait_seconds: float = 30) -> "Generation":
+        """What a generation was and cost, also one that was left or cut.
+
+        The service may know of it only some seconds after its end: it is asked again for `wait_seconds`, then NotFound is raised.
+        """
+        return await self._catalog.generation(generation_id, wait_seconds=wait_seconds)
+
+    async def key(self) -> "Key":
+        """What the key in use may spend, and has spent."""
+        return await self._catalog.key()
+
+    async def credits(self) -> "Credits":
+        """What the account has bought and used. Raises PermissionDenied for a key that is no management key."""
+        return await self._catalog.credits()
 
     async def aclose(self) -> None:
         """Close the session, and with it every stream that is still open. Enter the client again to use it again."""
@@ -93,10 +127,27 @@ class Client:
             timeouts=options.get("timeouts") or self._timeouts,
             retry=options.get("retry") or self._retry,
             limits=self._limits,
+            settle=self._settle,
         )
 
+    async def _settle(
+        self, message: Message, stats: Mapping[str, Any], generation_id: str | None, wait_seconds: float
+    ) -> "Receipt":
+        return await self._catalog.receipt(message, stats, generation_id, wait_seconds)
+
+    @property
+    def _catalog(self) -> "Catalog":
+        if self._opened_catalog is None:
+            from or_stream.client._catalog import Catalog
+
+            self._opened_catalog = Catalog(self._get_json, timeouts=self._timeouts, retry=self._retry)
+        return self._opened_catalog
+
+    async def _get_json(self, path: str, query: Mapping[str, str], connect_seconds: float | None) -> dict[str, Any]:
+        return await self._transport.get_json(f"{self._base_url}{path}", query, self._headers, connect_seconds=connect_seconds)
+
     async def _send(self, request: Request, connect_seconds: float | None) -> Response:
-        headers = {"Authorization": _Secret(f"Bearer {self._api_key}"), **self._headers, **request.headers}
+        headers = {**self._headers, **request.headers}
         return await self._transport.post(
             f"{self._base_url}/chat/completions", request.body, headers, connect_seconds=connect_seconds
         )
@@ -126,6 +177,10 @@ class _SharedClient(Client):
     async def _send(self, request: Request, connect_seconds: float | None) -> Response:
         client = _client_of_running_loop(self._api_key, self._base_url)
         return await client._send(request, connect_seconds)  # noqa: SLF001  # a Client too
+
+    @property
+    def _catalog(self) -> "Catalog":
+        return _client_of_running_loop(self._api_key, self._base_url)._catalog  # noqa: SLF001  # a Client too
 
 
 _shared: dict[tuple[asyncio.AbstractEventLoop, str, str], Client] = {}

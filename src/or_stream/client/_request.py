@@ -139,7 +139,7 @@ class Request:
         self._fields = fields
         self._modalities_are_a_guess = options.get("modalities") is None and "modalities" not in (options.get("extra_body") or {})
         self.body: bytes = _encoded(fields)
-        self.headers: dict[str, str] = _headers(options.get("extra_headers") or {})
+        self.headers: Mapping[str, str] = _headers(options.get("extra_headers") or {})
         self.save_to: Path | None = _folder(options.get("save_to"))
         self.require_image: bool = bool(options.get("require_image"))
 
@@ -167,6 +167,8 @@ _OPTION_TYPES: Final = (
     ("timeouts", Timeouts, "a Timeouts, such as Timeouts(total=300)"),
     ("retry", RetryPolicy, "a RetryPolicy, such as RetryPolicy(attempts=1)"),
 )
+# Without `identity` a proxy may compress the stream and hold events back until a block is full.
+_HEADERS: Final = {"Content-Type": "application/json", "Accept": "text/event-stream", "Accept-Encoding": "identity"}
 _CONTROL_CHARACTERS: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 # Families that make pictures and nothing else: asked for text too, the service answers 404 (docs/wire.md).
 _IMAGE_ONLY: Final = re.compile(r"(^|/)(flux|seedream|recraft|riverflow|gpt-image|grok-imagine|mai-image|imagen)", re.IGNORECASE)
@@ -335,10 +337,8 @@ def _as_mapping(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
-def _headers(extra: Mapping[str, str]) -> dict[str, str]:
-    # Without `identity` a proxy may compress the stream and hold events back until a block is full.
-    ours = {"Content-Type": "application/json", "Accept": "text/event-stream", "Accept-Encoding": "identity"}
-    return ours | checked_headers(extra)
+def _headers(extra: Mapping[str, str]) -> Mapping[str, str]:
+    return _HEADERS | checked_headers(extra) if extra else _HEADERS
 
 
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:

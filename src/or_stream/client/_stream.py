@@ -2,11 +2,11 @@
 
 import asyncio
 import random
-from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from or_stream.client._clocks import Clocks, Timeouts
 from or_stream.client._image_files import FileSink, new_stem
@@ -33,6 +33,9 @@ from or_stream.events import (
 from or_stream.protocol import ImageSink, Limits, Pipeline
 from or_stream.values import Image, Message, Status
 
+if TYPE_CHECKING:
+    from or_stream.catalog import Receipt
+
 __all__ = ["ChatStream", "StreamStats"]
 
 _CONTENT: Final = frozenset(
@@ -42,6 +45,7 @@ _CONTENT: Final = frozenset(
 _SLICE_BYTES: Final = 2**14
 
 Send = Callable[[Request, float | None], Awaitable[Response]]
+Settle = Callable[[Message, Mapping[str, Any], str | None, float], Awaitable["Receipt"]]
 
 
 @dataclass(slots=True)
@@ -65,19 +69,23 @@ class ChatStream:
     come by then stays in `message`. A stream is for one task at a time.
     """
 
-    def __init__(self, request: Request, send: Send, *, timeouts: Timeouts, retry: RetryPolicy, limits: Limits) -> None:
+    def __init__(
+        self, request: Request, send: Send, *, timeouts: Timeouts, retry: RetryPolicy, limits: Limits, settle: Settle
+    ) -> None:
         self._request = request
         self._send = send
+        self._settle = settle
         self._timeouts = timeouts
         self._retry = retry
         self._limits = limits
         self._status: Status = "pending"
         self._stats = StreamStats()
-        self._ready: deque[Event] = deque()
+        self._ready: list[Event] = []  # the next one last; a deque takes 0.7 of the 8 kB of a stream
         self._failure: OrStreamError | None = None
         self._pipeline: Pipeline | None = None
         self._response: Response | None = None
-        self._unread = b""  # the rest of a large read
+        self._unread = b""  # a large read, of which the first bytes have been read
+        self._unread_from = 0
         self._has_handed_out = False  # anything but heartbeats, so that another request would repeat it
         self._is_reading = False
         self._unsaved: ImageNotSaved | None = None
@@ -121,10 +129,7 @@ class ChatStream:
         return View(self._ready, self._fill, self._leave_from_anywhere, None)
 
     async def __aenter__(self) -> Self:
-        while self._response is None and self._status in ("pending", "streaming"):
-            await self._step()
-        if self._failure is not None:
-            raise self._failure
+        await self._fill(until_open=True)
         return self
 
     async def __aexit__(
@@ -144,6 +149,17 @@ class ChatStream:
             error = StreamTruncated("this stream was left before its end; what came is in .partial")
             raise self._described(error)
         return self.message
+
+    async def receipt(self, *, wait_seconds: float = 30) -> "Receipt":
+        """What the stream was and cost, once it has ended in any way.
+
+        Of a stream that was left or cut only the service knows the cost, some seconds later: it is asked for `wait_seconds`.
+        Where it does not answer, the receipt has what the stream knew, and says why. Raises ConfigurationError before the end.
+        """
+        if self._status in ("pending", "streaming"):
+            raise ConfigurationError(f"this stream is {self._status}: there is a receipt once it has ended")
+        generation_id = self.generation_id or (self._failure.generation_id if self._failure is not None else None)
+        return await self._settle(self.message, asdict(self._stats), generation_id, wait_seconds)
 
     def leave(self) -> None:
         """What `aclose` does, for where nothing can be awaited."""
@@ -168,45 +184,33 @@ class ChatStream:
         else:
             loop.call_soon_threadsafe(self.leave)
 
-    async def _fill(self) -> bool:
-        """Wait for events; False where no more will come. Raises the failure once the events before it are taken."""
-        while not self._ready:
+    async def _fill(self, *, until_open: bool = False) -> bool:
+        """Wait for events, or for headers; False where none will come. Raises the failure once the events before it are taken."""
+        while not (self._ready or (until_open and self._response is not None)):
             if self._status not in ("pending", "streaming"):
                 if self._failure is not None:
                     raise self._failure
                 return False
-            await self._step()
+            if self._is_reading:
+                raise ConfigurationError("this stream is being read by another task: give each task a stream of its own")
+            self._is_reading = True
+            events: list[Event] = []
+            failure: OrStreamError | None = None
+            try:
+                if self._response is None:
+                    await self._begin()
+                else:
+                    events = await self._read(self._response)
+            except OrStreamError as error:
+                failure = error
+            except BaseException:
+                self.leave()
+                raise
+            finally:
+                self._is_reading = False
+            if not self._is_left():
+                self._take(events, failure)
         return True
-
-    async def _step(self) -> None:
-        """Send the request, or read once. Leaves events in `_ready`, or a failure."""
-        if self._is_reading:
-            raise ConfigurationError("this stream is being read by another task: give each task a stream of its own")
-        self._is_reading = True
-        events: list[Event] = []
-        failure: OrStreamError | None
-        try:
-            if self._response is None:
-                await self._begin()
-            else:
-                events = await self._read(self._response)
-            failure = self._pipeline.failure if self._pipeline is not None else None
-        except OrStreamError as error:
-            failure = error
-            if self._response is not None and self._pipeline is not None:
-                events = self._pipeline.close(error)
-                failure = self._pipeline.failure
-        except BaseException:
-            self.leave()
-            raise
-        finally:
-            self._is_reading = False
-        if self._is_left():
-            return
-        if events:
-            self._take(events)
-        if failure is not None:
-            self._fail(failure)
 
     async def _begin(self) -> None:
         if self._clocks is None:
@@ -228,7 +232,11 @@ class ChatStream:
         if self._stats.seconds_to_headers is None:
             self._stats.seconds_to_headers = self._clocks.elapsed_seconds()
         self._pipeline = Pipeline(
-            framing=response.framing, generation_id=response.generation_id, open_sink=self._sink_opener(), limits=self._limits
+            framing=response.framing,
+            generation_id=response.generation_id,
+            requested_at=time.time() - self._clocks.elapsed_seconds(),
+            open_sink=self._sink_opener(),
+            limits=self._limits,
         )
         self._clocks.watch(response.close)
 
@@ -239,10 +247,18 @@ class ChatStream:
     async def _read(self, response: Response) -> list[Event]:
         assert self._pipeline is not None
         assert self._clocks is not None
-        data, self._unread = self._unread, b""
+        data = self._unread[self._unread_from : self._unread_from + _SLICE_BYTES]
+        self._unread_from += len(data)
         if not data:
-            with self._clocks.waiting():
+            self._unread = b""
+            self._clocks.begin_wait()
+            try:
                 data = await response.read()
+            except OrStreamError as error:
+                self._clocks.check(error)
+                raise
+            finally:
+                self._clocks.end_wait()
             if self._is_left():
                 return []
             self._stats.bytes += len(data)
@@ -250,17 +266,34 @@ class ChatStream:
         if not data:
             return self._pipeline.finish(elapsed_seconds)
         if len(data) > _SLICE_BYTES and not self._pipeline.is_lifting:
-            data, self._unread = data[:_SLICE_BYTES], data[_SLICE_BYTES:]
+            self._unread, self._unread_from = data, _SLICE_BYTES
+            data = data[:_SLICE_BYTES]
         return self._pipeline.feed(data, elapsed_seconds)
 
-    def _take(self, events: list[Event]) -> None:
-        """Make events ready to be handed out, and notice what they mean for the stream."""
+    def _take(self, events: list[Event], failure: OrStreamError | None) -> None:
+        """What one read, or one request, has come to."""
+        if self._response is not None and self._pipeline is not None:
+            if failure is not None:
+                events = self._pipeline.close(failure)
+            failure = self._pipeline.failure
+        if events:
+            self._note(events)
+            self._queue(events)
+        if failure is not None:
+            self._fail(failure)
+
+    def _queue(self, events: list[Event]) -> None:
+        self._ready[:0] = reversed(events)
+
+    def _note(self, events: list[Event]) -> None:
+        """Notice what events mean for the stream. The end is taken from them where the stream lacks what was asked for."""
         assert self._clocks is not None
         self._stats.events += len(events)
-        heartbeats = sum(type(event) is Heartbeat for event in events)
-        self._stats.heartbeats += heartbeats
-        self._has_handed_out = self._has_handed_out or heartbeats < len(events)
-        if any(type(event) in _CONTENT for event in events):
+        kinds = {type(event) for event in events}
+        if Heartbeat in kinds:
+            self._stats.heartbeats += sum(type(event) is Heartbeat for event in events)
+        self._has_handed_out = self._has_handed_out or kinds != {Heartbeat}
+        if not _CONTENT.isdisjoint(kinds):
             self._clocks.content_came()
             if self._stats.seconds_to_first_content is None:
                 self._stats.seconds_to_first_content = self._clocks.elapsed_seconds()
@@ -270,7 +303,6 @@ class ChatStream:
                 events.pop()
                 self._failure = self._described(shortfall)
             self._end("complete" if shortfall is None else "failed")
-        self._ready.extend(events)
 
     def _shortfall(self, message: Message) -> OrStreamError | None:
         """What a message lacks that came to an honest end."""
@@ -304,7 +336,7 @@ class ChatStream:
         discarded = self.message
         self._drop_response()
         if self._has_handed_out:
-            self._ready.append(Restart(self._stats.attempts + 1, str(failure), discarded))
+            self._queue([Restart(self._stats.attempts + 1, str(failure), discarded)])
             self._has_handed_out = False
         self._pause_seconds = wait_seconds
 

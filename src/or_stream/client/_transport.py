@@ -1,4 +1,4 @@
-"""HTTP over aiohttp: POST, status, bytes, and every exception of aiohttp mapped. The only file of the client that imports it."""
+"""HTTP over aiohttp, whose every exception is mapped here. The only file of the client that imports it."""
 
 import asyncio
 import io
@@ -9,7 +9,7 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
@@ -33,12 +33,17 @@ Session = aiohttp.ClientSession
 # Larger reads cost less and 256 KiB is where it levels off; aiohttp before 3.14 has 64 KiB by default.
 _READ_BUFFER_BYTES: Final = 2**18
 _MAX_ERROR_BODY_BYTES: Final = 2**20
+# The list of all models was 0.8 MB when it was recorded, with 345 of them.
+_MAX_JSON_BODY_BYTES: Final = 2**25
 # A refusal is one, whether or not the rest of its body ever comes.
 _ERROR_BODY_SECONDS: Final = 5
 # Above this size aiohttp warns of bytes written at once, and writes what it can `read` in pieces.
 _LARGE_BODY_BYTES: Final = 2**20
 # After [DONE] the connection can be used again once the end of the body is here, usually within a millisecond.
 _LINGER_SECONDS: Final = 0.5
+
+
+_FOREIGN: Final = (aiohttp.ClientError, HttpProcessingError, OSError)
 
 
 class Response:
@@ -57,13 +62,22 @@ class Response:
         """What has come, at least a byte; b"" at the end of the body. Raises an OrStreamError where the connection broke."""
         content = self._response.content
         try:
-            with _mapped(before_response=False):
-                return await content.readany()
-        except OrStreamError:
+            return await content.readany()
+        except _FOREIGN as error:
             # aiohttp raises as soon as it knows of the break, though what came in front of it is still in its buffer.
             if data := content._read_nowait(-1):  # noqa: SLF001  # the public one raises too
                 return data
-            raise
+            raise _translated(error, before_response=False) from error
+
+    async def read_whole(self, max_bytes: int) -> bytes:
+        """All of a body that is of use only as a whole. Raises ProtocolViolation for a longer one."""
+        body = bytearray()
+        with _mapped(before_response=True):  # half of it is as good as no answer
+            async for data in self._response.content.iter_any():
+                body += data
+                if len(body) > max_bytes:
+                    raise ProtocolViolation(f"the answer has more than {max_bytes:,} bytes")
+        return bytes(body)
 
     def close(self) -> None:
         """Drop the connection now."""
@@ -98,12 +112,38 @@ class Transport:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, connect_seconds: float | None) -> Response:
         """Send a request and return the answer once its headers are here. Raises an APIStatusError for an answer that says no."""
+        data = body if len(body) <= _LARGE_BODY_BYTES else io.BytesIO(body)
+        return await self._request("POST", url, headers, connect_seconds=connect_seconds, data=data)
+
+    async def get_json(
+        self, url: str, query: Mapping[str, str], headers: Mapping[str, str], *, connect_seconds: float | None
+    ) -> dict[str, Any]:
+        """The JSON object at an address. Raises an APIStatusError for an answer that says no, also under HTTP 200."""
+        response = await self._request("GET", url, headers, connect_seconds=connect_seconds, params=query)
+        try:
+            body = await response.read_whole(_MAX_JSON_BODY_BYTES)
+        finally:
+            response.close()  # after the end of the body its connection is no longer the response's, and is used again
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise ProtocolViolation(f"the answer is no JSON: {_beginning(body)}") from error
+        if not isinstance(document, dict):
+            raise ProtocolViolation(f"the answer is no JSON object: {_beginning(body)}")
+        if document.get("error"):
+            raise _status_error(200, {}, body)
+        return document
+
+    async def _request(
+        self, method: str, url: str, headers: Mapping[str, str], *, connect_seconds: float | None, **content: Any
+    ) -> Response:
         timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect_seconds, sock_read=None)
         session = await self._running_session()
         with _mapped(before_response=True):
-            response = await session.post(
+            response = await session.request(
+                method,
                 url,
-                data=body if len(body) <= _LARGE_BODY_BYTES else io.BytesIO(body),
+                **content,
                 headers=headers,
                 timeout=timeout,
                 allow_redirects=False,
@@ -238,26 +278,23 @@ def _status_error(status: int, headers: Mapping[str, str], body: bytes) -> APISt
     else:
         said = ErrorBody.read(_beginning(body) if body.strip() else "the answer has no body")
     if said.retry_after is None:
-        said.retry_after = _seconds_until(status, headers, said)
-    return said.api_status_error(status)
+        said.retry_after = _retry_after(headers)
+    if said.reset_at_milliseconds is None:
+        with suppress(KeyError, ValueError):
+            said.reset_at_milliseconds = float(headers["X-RateLimit-Reset"])
+    return said.api_status_error(status, time.time())
 
 
-def _seconds_until(status: int, headers: Mapping[str, str], said: ErrorBody) -> float | None:
-    """Retry-After in seconds or as a date (RFC 9110 section 10.2.3), else the reset time of a 429 (Unix time in milliseconds)."""
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Retry-After, in seconds or as a date (RFC 9110 section 10.2.3)."""
     text = headers.get("Retry-After", "").strip()
-    if text:
-        try:
-            return max(0.0, float(text))
-        except ValueError:
-            pass
-        with suppress(ValueError, OverflowError):
-            return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    reset = said.reset_at_milliseconds
     try:
-        reset = float(headers["X-RateLimit-Reset"]) if reset is None else reset
-    except (KeyError, ValueError):
-        return None
-    return max(0.0, reset / 1000 - time.time()) if status == 429 else None
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    with suppress(ValueError, OverflowError):
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    return None
 
 
 def _beginning(body: bytes) -> str:
@@ -278,7 +315,7 @@ def _mapped(*, before_response: bool) -> Iterator[None]:
     except aiohttp.ClientHttpProxyError as error:
         # Without its cause, whose text has the address of the proxy, and the password in it.
         raise _translated(error, before_response=before_response) from None
-    except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
+    except _FOREIGN as error:
         raise _translated(error, before_response=before_response) from error
     except ValueError as error:
         # What aiohttp finds out only now: a host that is no name, credentials of the caller's session beside the key.

@@ -1,6 +1,5 @@
 """The async iterator that a loop over a stream holds."""
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Generic, Self, TypeVar
 
@@ -18,7 +17,7 @@ class View(Generic[ItemT]):
 
     def __init__(
         self,
-        ready: deque[Event],
+        ready: list[Event],
         fill: Callable[[], Awaitable[bool]],
         leave: Callable[[], None],
         pick: Callable[[Event], ItemT | None] | None,
@@ -35,7 +34,7 @@ class View(Generic[ItemT]):
     async def __anext__(self) -> ItemT:
         while self._ready or await self._fill():
             self._is_used = True
-            event = self._ready.popleft()
+            event = self._ready.pop()
             item = event if self._pick is None else self._pick(event)
             if item is not None:
                 return item  # type: ignore[return-value]  # without `pick` the items are the events
