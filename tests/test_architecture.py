@@ -28,6 +28,7 @@ LATE_IMPORTS = {
     ("or_stream.__init__", "a computed name"),
     ("or_stream.client._client", "or_stream.batching"),
     ("or_stream.client._client", "or_stream.client._catalog"),
+    ("pytest_or_stream", "or_stream.emulator.testing"),
 }
 
 # What `import or_stream` must not load: it costs start-up time, and who imports the package may never use it.
@@ -70,6 +71,7 @@ LAYERS: dict[str, set[str]] = {
     "cli": _EVERYTHING,
     "": _CLIENT | {"batching"},
     "__main__": {"cli"},
+    "pytest_or_stream": {"emulator"},  # outside the package, because pytest loads it in every run
 }
 
 
@@ -100,8 +102,8 @@ Modules = list[Module]
 
 
 def layer_of(import_name: str) -> str:
-    """`or_stream.client._stream` is in the layer `client`, `or_stream` itself in ``."""
-    return import_name.partition(".")[2].partition(".")[0]
+    """`or_stream.client._stream` is in the layer `client`, `or_stream` itself in ``, another module in its own."""
+    return import_name.partition(".")[2].partition(".")[0] if is_ours(import_name) else import_name
 
 
 def is_ours(import_name: str) -> bool:

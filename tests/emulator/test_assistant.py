@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from or_stream.emulator import Emulator, Identity
-from or_stream.emulator._assistant import Pace, answer, images_asked_for, prompt_of
+from or_stream.emulator._endpoints._chat import Pace, answer, images_asked_for, prompt_of
 
 MODEL = "google/gemini-3.1-flash-image"
 BOTH = ["image", "text"]
@@ -222,3 +222,95 @@ async def test_only_the_right_key_is_accepted_where_one_is_set(session):
             assert response.status == 401
         async with session.post(url, json={"prompt": "hi"}, headers={"Authorization": "Bearer right"}) as response:
             assert response.status == 200
+
+
+# Tools, thoughts, sound
+
+LIGHT = {
+    "type": "function",
+    "function": {
+        "name": "light_lamp",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "color": {"enum": ["red", "green"]},
+                "seconds": {"type": "integer", "minimum": 3},
+                "where": {"$ref": "#/$defs/Place"},
+                "names": {"type": "array", "items": {"type": "string"}},
+            },
+            "$defs": {"Place": {"properties": {"deep": {"anyOf": [{"type": "boolean"}, {"type": "null"}]}}}},
+        },
+    },
+}
+ARGUMENTS = {"color": "red", "seconds": 3, "where": {"deep": True}, "names": ["lamp"]}
+TALKER = "mistralai/mistral-small-4"
+THINKER = "anthropic/claude-sonnet-5"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "choice"),
+    [("hi", "required"), ("hi", {"type": "function", "function": {"name": "light_lamp"}}), ("call light_lamp", "auto")],
+)
+async def test_a_tool_is_called_where_it_must_or_is_named(chat, prompt, choice):
+    """Its arguments fit its schema, and the finish says so."""
+    events = await chat.events(prompt, model=TALKER, tools=[LIGHT], tool_choice=choice)
+    (call,) = events[0]["choices"][0]["delta"]["tool_calls"]
+    assert (call["index"], call["type"], call["function"]["name"]) == (0, "function", "light_lamp")
+    assert json.loads(call["function"]["arguments"]) == ARGUMENTS
+    assert events[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+async def test_a_tool_is_called_in_a_whole_answer(chat):
+    """The same, in a message whose content is null."""
+    async with chat.post(model=TALKER, tools=[LIGHT], tool_choice="required", stream=False) as response:
+        message = (await response.json())["choices"][0]["message"]
+    assert message["content"] is None
+    assert json.loads(message["tool_calls"][0]["function"]["arguments"]) == ARGUMENTS
+
+
+@pytest.mark.parametrize(
+    "body", [{"tool_choice": "none"}, {}, {"tool_choice": "required", "messages": [{"role": "tool", "content": "lit"}]}]
+)
+async def test_a_tool_is_not_called_otherwise(chat, body):
+    """Not where it must not, nor unasked, nor when its result is there."""
+    assert text_of(await chat.events("hi", model=TALKER, tools=[LIGHT], **body))
+
+
+async def test_structured_output_fits_its_schema(chat):
+    """The content is JSON with what was asked for."""
+    schema = LIGHT["function"]["parameters"]
+    wanted = {"type": "json_schema", "json_schema": {"name": "lamp", "schema": schema}}
+    assert json.loads(text_of(await chat.events(model=TALKER, response_format=wanted))) == ARGUMENTS
+
+
+@pytest.mark.parametrize(
+    ("body", "thinks"),
+    [
+        ({}, False),
+        ({"reasoning": {"effort": "low"}}, True),
+        ({"reasoning_effort": "low"}, True),
+        ({"reasoning": {"enabled": True}}, True),
+        ({"reasoning": {"max_tokens": 100}}, True),
+        ({"reasoning": {"effort": "low", "exclude": True}}, False),
+        ({"reasoning": {"effort": "none"}}, False),
+        ({"model": "deepseek/deepseek-v4"}, True),
+        ({"model": "deepseek/deepseek-v4", "include_reasoning": False}, False),
+        ({"model": TALKER, "reasoning": {"effort": "low"}}, False),
+    ],
+)
+async def test_reasoning_comes_where_it_is_asked_for(chat, body, thinks):
+    """Or where the model does it unasked, unless it is excluded; it is told twice, and counted once."""
+    events = await chat.events(**{"model": THINKER, **body})
+    deltas = [event["choices"][0]["delta"] for event in events]
+    thoughts = [delta["reasoning"] for delta in deltas if delta.get("reasoning")]
+    assert bool(thoughts) == thinks
+    assert thoughts == [delta["reasoning_details"][0]["text"] for delta in deltas if delta.get("reasoning_details")]
+    assert events[-1]["usage"]["completion_tokens_details"]["reasoning_tokens"] == len(thoughts)
+
+
+async def test_a_voice_is_base64_in_fragments(chat):
+    """Joined, they decode; the transcript is the answer."""
+    events = await chat.events("hi", model="openai/gpt-audio", modalities=["text", "audio"])
+    sound = [event["choices"][0]["delta"]["audio"] for event in events if "audio" in event["choices"][0]["delta"]]
+    assert len(base64.b64decode("".join(part["data"] for part in sound), validate=True)) == 32 * len(sound)
+    assert "“hi”" in "".join(part["transcript"] for part in sound)

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from or_stream.emulator import picture
-from or_stream.emulator._pictures import ASPECT_RATIOS, GIF, IMAGE_SIZES, JPEG, WEBP, dimensions, with_other_metadata
-from or_stream.emulator._scene import PALETTES, Scene
+from or_stream.emulator._painting import ASPECT_RATIOS, GIF, IMAGE_SIZES, JPEG, WEBP, dimensions, with_other_metadata
+from or_stream.emulator._painting._scene import PALETTES, Scene
 
 
 def decoded(data: bytes) -> Image.Image:

@@ -2,9 +2,13 @@
 
 import asyncio
 import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -12,7 +16,10 @@ import pytest
 from or_stream.emulator import Close, Comment, Emulator, Repeat, Reset, Scenario, Send, Stall, Wait, WaitFor, scenarios
 
 BODY = json.dumps({"messages": [{"role": "user", "content": "hi"}], "stream": True}).encode()
-HEAD = f"POST /api/v1/chat/completions HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer k\r\nContent-Length: {len(BODY)}\r\n\r\n"
+HEAD = (
+    "POST /api/v1/chat/completions HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+    f"Authorization: Bearer k\r\nContent-Length: {len(BODY)}\r\n\r\n"
+)
 
 
 def received_by_a_blocking_socket(emulator: Emulator) -> tuple[bytes, OSError | None]:
@@ -175,3 +182,76 @@ async def test_a_head_request_has_no_body(emulator, session):
     for _ in range(2):
         async with session.head(f"{emulator.base_url}/models") as response:
             assert response.status == 404
+
+
+async def test_gzip_is_flushed_after_every_step(emulator, chat):
+    """The first word can be read while the second is held back, and all of it is what was said."""
+    gate = asyncio.Event()
+    emulator.play(replace(Scenario((Send(b"before"), WaitFor(gate), Send(b"after"))), gzip=True))
+    async with chat.post() as response:
+        assert response.headers["Content-Encoding"] == "gzip"
+        assert await response.content.readexactly(6) == b"before"
+        gate.set()
+        assert await response.read() == b"after"
+
+
+@pytest.mark.parametrize("at", [0, 1, 20, 40])
+@pytest.mark.parametrize(("end", "complete"), [((), True), ((Close(),), False), ((Reset(),), False)])
+async def test_an_answer_breaks_at_the_byte(emulator, at, end, complete):
+    """So many bytes come, then its end: in order, closed, or reset."""
+    whole = bytes(range(40))
+    scenario = Scenario((Send(whole[:10]), Send(whole[10:]))).broken(at, *end)
+    emulator.play(scenario)
+    got, error = await asyncio.to_thread(received_by_a_blocking_socket, emulator)
+    body = got.partition(b"\r\n\r\n")[2]
+    assert scenario.body() == whole[:at]
+    assert whole[:at] in b"".join(piece for piece in body.split(b"\r\n") if len(piece) > 2) or at < 3
+    assert emulator.requests[0].bytes_sent == at
+    assert body.endswith(b"0\r\n\r\n") == complete
+    assert isinstance(error, ConnectionResetError) == (end == (Reset(),))
+
+
+async def test_a_break_inside_an_image_can_stall(emulator, chat):
+    """What is left of the image never comes, while the connection stays."""
+    emulator.play(scenarios.text_and_images().broken(900, Stall()))
+    async with chat.post() as response:
+        assert len(await response.content.readexactly(900)) == 900
+        assert not emulator.requests[0].finished.is_set()
+
+
+LEAVING = """
+import asyncio, socket, struct
+import aiohttp
+from or_stream.emulator import Comment, Emulator, Repeat, Scenario, Send, Stall, Wait
+
+HEAD = b"POST /api/v1/chat/completions HTTP/1.1\\r\\nHost: h\\r\\nAuthorization: Bearer k\\r\\nContent-Length: 15\\r\\n\\r\\n"
+
+def reset(port, request):
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.sendall(request)
+
+async def main():
+    async with Emulator() as emulator, aiohttp.ClientSession(headers={"Authorization": "Bearer k"}) as session:
+        large, beats = (Send(b"x" * 2**20),) * 20, Repeat((Comment(), Wait(0.001)))
+        for steps in [(Send(b"x"), Stall()), large, (beats,)]:
+            emulator.play(Scenario(steps))
+            async with session.post(emulator.base_url + "/chat/completions", json={"prompt": "hi"}) as response:
+                await response.content.readany()
+            await emulator.requests[-1].disconnected.wait()
+        for _ in range(20):
+            reset(emulator.port, HEAD + b'{"prompt":"hi"}')
+            reset(emulator.port, HEAD)
+        await emulator.received(23)
+        await asyncio.sleep(0.05)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_a_client_that_leaves_is_no_error(debug):
+    """Nothing is logged, also in debug mode, wherever in an answer or a request the client leaves."""
+    environment = {**os.environ, "PYTHONASYNCIODEBUG": debug, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -13,7 +13,8 @@ import time
 import aiohttp
 import pytest
 
-from or_stream.emulator import Emulator, Scenario, Send, Stall, WaitFor, _pictures, scenarios
+from or_stream.emulator import Emulator, Scenario, Send, Signal, Stall, WaitFor, scenarios
+from or_stream.emulator._painting import _pictures
 
 
 async def test_it_starts_at_once():
@@ -97,7 +98,9 @@ async def test_a_wrong_request_uses_nothing_up(emulator, session):
         assert await response.read() == b"queued"
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/chat/completions"), ("GET", "/models"), ("POST", "/nothing")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/chat/completions"), ("POST", "/models"), ("GET", "/models/one"), ("POST", "/nothing")]
+)
 async def test_what_is_not_there_is_404_in_the_services_shape(emulator, session, method, path):
     """Other endpoints, and other methods."""
     async with session.request(method, emulator.base_url + path) as response:
@@ -243,3 +246,48 @@ asyncio.run(main())
         [sys.executable, "-X", "dev", "-W", "error", "-c", program], capture_output=True, text=True, env=environment, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+async def test_a_seed_makes_two_emulators_alike(session):
+    """Ids, times and bytes follow from it; another seed has other ids."""
+    answers = []
+    for seed in (7, 7, 8):
+        async with Emulator(seed=seed) as emulator:
+            url, body = f"{emulator.base_url}/chat/completions", {"prompt": "a boat", "stream": True}
+            got = []
+            for _ in range(2):
+                async with session.post(url, json=body) as response:
+                    got.append(await response.read())
+            answers.append(got)
+    assert answers[0] == answers[1]
+    assert answers[0][0] != answers[0][1]
+    assert answers[0] != answers[2]
+
+
+async def test_a_signal_reaches_every_thread_and_loop():
+    """Set in one thread, it is seen in another, in the loop that waits, and by who asks late."""
+    signal = Signal()
+    waiting = [asyncio.create_task(signal.wait()) for _ in range(2)]
+    given_up = asyncio.create_task(signal.wait())
+    blocked = asyncio.create_task(asyncio.to_thread(signal.block, 10))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    assert not signal.block(0)
+    threading.Thread(target=signal.set).start()
+    await asyncio.gather(*waiting)
+    assert await blocked
+    await signal.wait()
+    signal.set()
+    assert signal.is_set()
+
+
+def test_a_signal_outlives_the_loops_that_waited():
+    """Who waited in a loop that is closed is forgotten."""
+    signal = Signal()
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(signal.wait())
+    loop.run_until_complete(asyncio.sleep(0))
+    task._log_destroy_pending = False
+    loop.close()
+    signal.set()
+    assert signal.is_set()

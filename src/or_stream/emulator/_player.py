@@ -5,7 +5,9 @@ import itertools
 import socket
 import struct
 import sys
+import zlib
 from collections.abc import Iterator
+from typing import Protocol
 
 from aiohttp import web
 
@@ -18,11 +20,13 @@ from or_stream.emulator._script import (
     Close,
     Comment,
     Done,
+    Event,
     Identity,
     Repeat,
     Reset,
     Scenario,
     Send,
+    Sent,
     Stall,
     Step,
     Wait,
@@ -30,6 +34,9 @@ from or_stream.emulator._script import (
     encode,
     piece_lengths,
 )
+
+# The window bits that make zlib write the gzip format.
+_GZIP = 31
 
 # SO_LINGER on, for no time at all: the close that follows is a RST.
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -47,17 +54,47 @@ class _BrokenOff(Exception):
     """The scenario has broken the connection: there is nothing more to say."""
 
 
-class Player:
-    """One answer. `bytes_sent` counts the body."""
+class _Enough(Exception):
+    """The byte has been sent after which the scenario breaks off."""
 
-    def __init__(self, request: web.Request, scenario: Scenario, identity: Identity) -> None:
+
+class Meter(Protocol):
+    """Who counts what is sent."""
+
+    def begin(self) -> None:
+        """The status line is sent now."""
+
+    def sending(self, step: Sent, data: bytes) -> None:
+        """A step is sent now."""
+
+    def cut(self, step: Sent, data: bytes) -> None:
+        """Of that step only these bytes could be sent."""
+
+    def end(self) -> None:
+        """The answer ends with what has been counted."""
+
+
+class Player:
+    """One answer. `bytes_sent` counts the body; `meter` is told of every step, and before the last of them that it ends."""
+
+    def __init__(
+        self,
+        request: web.Request,
+        scenario: Scenario,
+        identity: Identity,
+        meter: Meter | None = None,
+    ) -> None:
         self.bytes_sent = 0
-        self._request, self._scenario, self._identity = request, scenario, identity
+        self._request, self._scenario, self._identity, self._meter = request, scenario, identity, meter
         self._lengths = piece_lengths(scenario.pieces)
         self._writes = 0
+        self._left = scenario.broken_after_bytes
+        self._compressor = zlib.compressobj(wbits=_GZIP) if scenario.gzip else None
         headers = {"Content-Type": scenario.content_type, "Cache-Control": "no-cache"}
         if scenario.generation_header:
             headers["X-Generation-Id"] = identity.id
+        if scenario.gzip:
+            headers["Content-Encoding"] = "gzip"
         self._response = web.StreamResponse(status=scenario.status, headers={**headers, **scenario.headers})
 
     async def play(self) -> web.StreamResponse:
@@ -65,18 +102,27 @@ class Player:
         try:
             for step in self._scenario.before:
                 await self._perform(step)
+            if self._meter is not None:
+                self._meter.begin()
             await self._response.prepare(self._request)
-            for step in self._scenario.steps:
-                await self._perform(step)
-            await self._response.write_eof()
+            await self._steps()
+            await self._response.write_eof(self._compressor.flush() if self._compressor and self._has_body() else b"")
         except _BrokenOff:
             pass
         return self._response
 
+    async def _steps(self) -> None:
+        try:
+            for step in self._scenario.steps:
+                await self._perform(step)
+        except _Enough:
+            for step in self._scenario.broken_by:
+                await self._perform(step)
+
     async def _perform(self, step: Step) -> None:
         match step:
-            case Send() | Comment() | Chunk() | Done():
-                await self._write(encode(step, self._identity), step.seconds if isinstance(step, Send | Chunk) else 0.0)
+            case Send() | Comment() | Chunk() | Event() | Done():
+                await self._send(step)
             case Wait(seconds):
                 await asyncio.sleep(seconds)
             case WaitFor(event):
@@ -94,8 +140,30 @@ class Player:
             case Reset():
                 await self._reset()
 
+    async def _send(self, step: Sent) -> None:
+        data = encode(step, self._identity)
+        allowed = data if self._left is None else data[: self._left]
+        seconds = step.seconds if isinstance(step, Send | Chunk | Event) else 0.0
+        before = self.bytes_sent
+        if self._meter is not None:
+            self._meter.sending(step, allowed)
+            if self._scenario.steps and step is self._scenario.steps[-1]:
+                self._meter.end()
+        try:
+            await self._write(allowed, seconds)
+        except (ConnectionError, asyncio.CancelledError):
+            if self._meter is not None:
+                self._meter.cut(step, allowed[: self.bytes_sent - before])
+            raise
+        if self._left is not None:
+            self._left -= len(allowed)
+            if not self._left:
+                raise _Enough
+
     async def _write(self, data: bytes, seconds: float) -> None:
-        pieces = list(self._pieces(data)) if self._request.method != "HEAD" else []
+        if self._compressor is not None:
+            data = self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
+        pieces = list(self._pieces(data)) if self._has_body() else []
         pause = max(self._scenario.pace_seconds, seconds / max(1, len(pieces)))
         for piece in pieces:
             if self._writes:
@@ -103,6 +171,9 @@ class Player:
             self._writes += 1
             await self._response.write(piece)
             self.bytes_sent += len(piece)
+
+    def _has_body(self) -> bool:
+        return self._request.method != "HEAD"
 
     def _pieces(self, data: bytes) -> Iterator[bytes]:
         view, at = memoryview(data), 0

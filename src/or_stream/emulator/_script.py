@@ -3,11 +3,10 @@
 Nothing here does I/O and nothing knows OpenRouter's chunks but for the fields that repeat on each of them (`Identity`).
 """
 
-import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 SSE_TYPE = "text/event-stream"
 JSON_TYPE = "application/json"
@@ -35,10 +34,14 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Bytes, as they are. `seconds` is how long sending them takes, spread over the writes."""
+    """Bytes, as they are. `seconds` is how long sending them takes, spread over the writes.
+
+    `says` is the step that was encoded into them, for the bill; without it the bill reads the bytes.
+    """
 
     data: bytes
     seconds: float = 0.0
+    says: "Chunk | Event | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,14 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """One `data:` event without an identity: what the Image API streams. `seconds` is how long sending it takes."""
+
+    payload: Mapping[str, Any]
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """`data: [DONE]`."""
 
@@ -74,11 +85,19 @@ class Wait:
     seconds: float
 
 
+class Gate(Protocol):
+    """What can be waited for: a `Signal`, or an `asyncio.Event` of the emulator's own loop."""
+
+    async def wait(self) -> Any:
+        """Return when it is open."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class WaitFor:
     """Nothing until the test sets the event. What came before has been sent by then."""
 
-    event: asyncio.Event
+    event: Gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +123,8 @@ class Reset:
     """The connection is reset (RST). What was sent before has left this machine, unless the client does not read it."""
 
 
-Step = Send | Comment | Chunk | Done | Wait | WaitFor | Stall | Repeat | Close | Reset
+Step = Send | Comment | Chunk | Event | Done | Wait | WaitFor | Stall | Repeat | Close | Reset
+Sent = Send | Comment | Chunk | Event | Done
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +134,8 @@ class Scenario:
     `before` is played before the status line is sent, so it may only wait, stall, close or reset. `pieces` are the lengths of
     the writes: one number for all, or one after the other (the rest goes in writes of `WRITE_BYTES`); a piece also ends where
     a step ends. Each write is an HTTP chunk of its own, with `pace_seconds` between two of them. `generation_header` sends
-    X-Generation-Id, which successful answers of the service have.
+    X-Generation-Id, which successful answers of the service have. `gzip` compresses the body, flushed after every step.
+    After `broken_after_bytes` of the body, if not None, the steps `broken_by` are played instead of the rest.
     """
 
     steps: tuple[Step, ...]
@@ -125,6 +146,9 @@ class Scenario:
     pieces: int | tuple[int, ...] | None = None
     pace_seconds: float = 0.0
     generation_header: bool = True
+    gzip: bool = False
+    broken_after_bytes: int | None = None
+    broken_by: tuple[Step, ...] = ()
     name: str = ""
 
     def cut(self, pieces: int | tuple[int, ...] | None, pace_seconds: float = 0.0) -> "Scenario":
@@ -135,9 +159,13 @@ class Scenario:
         """The same answer, once `steps` have been played and before the status line."""
         return replace(self, before=(*steps, *self.before))
 
+    def broken(self, after_bytes: int, *steps: Step) -> "Scenario":
+        """The same answer up to that byte of its body, then `steps`: `Close()`, `Reset()`, `Stall()`. Without any it ends."""
+        return replace(self, broken_after_bytes=after_bytes, broken_by=steps)
+
     def body(self, identity: Identity | None = None) -> bytes:
         """All bytes of the body that come without waiting for ever: what a parser can be fed without a server."""
-        return b"".join(_bodies(self.steps, identity or Identity()))
+        return b"".join(_bodies(self.steps, identity or Identity()))[: self.broken_after_bytes]
 
 
 def _bodies(steps: tuple[Step, ...], identity: Identity) -> Iterator[bytes]:
@@ -148,13 +176,13 @@ def _bodies(steps: tuple[Step, ...], identity: Identity) -> Iterator[bytes]:
                     yield from _bodies(inner, identity)
             case Stall() | Close() | Reset():
                 return
-            case Send() | Comment() | Chunk() | Done():
+            case Send() | Comment() | Chunk() | Event() | Done():
                 yield encode(step, identity)
             case Wait() | WaitFor():
                 pass
 
 
-def encode(step: Send | Comment | Chunk | Done, identity: Identity) -> bytes:
+def encode(step: Sent, identity: Identity) -> bytes:
     """The bytes of one step, framed as the service does it: LF only, one line an event, one space after the colon."""
     match step:
         case Send(data):
@@ -163,6 +191,8 @@ def encode(step: Send | Comment | Chunk | Done, identity: Identity) -> bytes:
             return f": {text}\n\n".encode() * count
         case Done():
             return b"data: [DONE]\n\n"
+        case Event(payload):
+            return b"data: %b\n\n" % dump(payload).encode()
         case Chunk(payload, order):
             text = dump({**identity.fields(order), **payload})
             return b"data: %b\n\n" % (text.replace("/", "\\/") if step.escape_slashes else text).encode()

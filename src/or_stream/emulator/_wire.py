@@ -37,6 +37,12 @@ def words(text: str) -> list[Chunk]:
     return [delta(word) for word in (first, *(f" {word}" for word in rest))]
 
 
+def thought(text: str, format: str = "anthropic-claude-v1") -> Chunk:
+    """Reasoning: the same words twice, as the service sends them."""
+    detail = {"type": "reasoning.text", "text": text, "format": format, "index": 0}
+    return delta("", reasoning=text, reasoning_details=[detail])
+
+
 def finish(reason: str = "stop", native: str | None = "stop") -> Chunk:
     """The chunk that ends the answer; its content is empty but not absent."""
     return choice({"content": "", "role": "assistant"}, reason, native)
@@ -49,10 +55,13 @@ def usage(
     reasoning_tokens: int = 0,
     image_tokens: int = 0,
     audio_tokens: int = 0,
+    costs: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
-    """The usage object. Prices are those of a Gemini image model: 0.30, 2.50 and, for image tokens, 30 dollars a million."""
-    prompt_cost = prompt_tokens * 0.3e-6
-    completion_cost = (completion_tokens - image_tokens) * 2.5e-6 + image_tokens * 30e-6
+    """The usage object. `costs` are those of prompt and completion; None is for 0.30, 2.50 and, a token of an image, 30 dollars
+    a million, as Gemini image models have had them.
+    """
+    completion_price = (completion_tokens - image_tokens) * 2.5e-6 + image_tokens * 30e-6
+    prompt_cost, completion_cost = costs or (prompt_tokens * 0.3e-6, completion_price)
     cost = round(prompt_cost + completion_cost, 10)
     return {
         "prompt_tokens": prompt_tokens,
@@ -135,6 +144,34 @@ def completion(
         "choices": [{**only, **(choice_fields or {})}],
         "usage": dict(tokens or usage()),
     }
+
+
+# The Image API: events without an identity, each with a whole picture or a piece of text.
+
+
+def partial_image(index: int, base64_data: str) -> dict[str, Any]:
+    """A preview: a whole picture of lower quality, which a later one replaces."""
+    return {"type": "image_generation.partial_image", "partial_image_index": index, "b64_json": base64_data}
+
+
+def text_chunk(text: str, phase: str = "content") -> dict[str, Any]:
+    """A piece of a picture that is text. `phase` is content, reasoning or draft."""
+    return {"type": "image_generation.text_chunk", "phase": phase, "text": text}
+
+
+def image_completed(
+    base64_data: str, media_type: str | None, created: int, tokens: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A picture that is done. Usage comes with the last of them."""
+    typed = {} if media_type is None else {"media_type": media_type}
+    used = {} if tokens is None else {"usage": dict(tokens)}
+    return {"type": "image_generation.completed", "b64_json": base64_data, **typed, "created": created, **used}
+
+
+def images_body(images: Sequence[tuple[str, str]], created: int, tokens: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer in one piece: base64 and media type of each picture."""
+    data = [{"b64_json": base64_data, "media_type": media_type} for base64_data, media_type in images]
+    return {"created": created, "data": data, "usage": dict(tokens)}
 
 
 # What comes before a JSON answer while the provider is at work, so that the connection stays alive.

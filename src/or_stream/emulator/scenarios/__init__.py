@@ -2,14 +2,17 @@
 
 Every function returns a `Scenario` (those that end in `_then_text` a tuple of them, for as many requests). Use them with
 `emulator.play(...)`, or by name, where `_` may be written `-`: as the model `emulator/image-with-finish`, or in the header
-`x-emulator-scenario: image-with-finish`. `refused-429` and the like name the refusals.
+`x-emulator-scenario: image-with-finish`. `refused-429` and the like name the refusals, `image-api-stream` and the like the
+answers of the Image API, which are in `scenarios.image_api`.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 from or_stream.emulator._script import Scenario
+from or_stream.emulator.scenarios import image_api
 from or_stream.emulator.scenarios._answers import (
     TEXT,
     annotations,
@@ -24,6 +27,7 @@ from or_stream.emulator.scenarios._answers import (
     finish_missing_done,
     finish_unnormalized,
     finish_with_content,
+    gzip,
     json_answer,
     json_body,
     logprobs,
@@ -161,8 +165,10 @@ __all__ = [
     "finish_three_times",
     "finish_unnormalized",
     "finish_with_content",
+    "gzip",
     "heartbeats_for_ever",
     "html_at_200",
+    "image_api",
     "image_by_address",
     "image_cut",
     "image_formats",
@@ -242,21 +248,24 @@ __all__ = [
     "usage_with_nulls",
 ]
 
+_Made = Callable[[], Scenario | tuple[Scenario, ...]]
+
 # What is no answer, or none without arguments.
-_NOT_NAMED = frozenset({"CAPTION", "REFUSALS", "TEXT", "by_name", "json_body", "names", "refused", "replay", "specimen"})
-_BY_NAME: dict[str, Callable[[], Scenario | tuple[Scenario, ...]]] = {
-    name.replace("_", "-"): globals()[name] for name in __all__ if name not in _NOT_NAMED
-}
-_BY_NAME |= {f"refused-{status}": partial(refused, status) for status in REFUSALS}
+_NOT_NAMED = frozenset(
+    {"CAPTION", "REFUSALS", "TEXT", "by_name", "image_api", "json_body", "names", "refused", "replay", "specimen"}
+)
+_CHAT: dict[str, _Made] = {name.replace("_", "-"): globals()[name] for name in __all__ if name not in _NOT_NAMED}
+_IMAGES: dict[str, _Made] = {f"image-api-{name}": getattr(image_api, name) for name in image_api.__all__}
+_REFUSALS: dict[str, _Made] = {f"refused-{status}": partial(refused, status) for status in REFUSALS}
 
 
 def by_name(name: str) -> tuple[Scenario, ...]:
     """The answers of that name, one for each request in turn. Raises KeyError."""
     wanted = name.replace("_", "-")
-    made = _BY_NAME[wanted]()
+    made = (_CHAT | _IMAGES | _REFUSALS)[wanted]()
     return tuple(replace(scenario, name=wanted) for scenario in ((made,) if isinstance(made, Scenario) else made))
 
 
-def names() -> list[str]:
-    """All that `by_name` knows, as written in a model or a header."""
-    return sorted(_BY_NAME)
+def names(endpoint: Literal["chat", "images"] = "chat") -> list[str]:
+    """All that `by_name` knows and that is an answer of that endpoint, as written in a model or a header."""
+    return sorted((_CHAT if endpoint == "chat" else _IMAGES) | _REFUSALS)

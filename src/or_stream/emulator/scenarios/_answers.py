@@ -13,6 +13,7 @@ from or_stream.emulator._wire import (
     ending,
     finish,
     opening,
+    thought,
     usage,
     usage_chunk,
     words,
@@ -123,7 +124,7 @@ def reasoning_plain() -> Scenario:
 
 def reasoning_details() -> Scenario:
     """The same text twice: in `reasoning` and in `reasoning_details`. The signature comes in a detail without text."""
-    thoughts = [_thought(part) for part in ("A lamp", " at night", ".")]
+    thoughts = [thought(part) for part in ("A lamp", " at night", ".")]
     signed = {"type": "reasoning.text", "signature": "EqQBCkYIAxgCKkD=", "format": "anthropic-claude-v1", "index": 0}
     return Scenario((*thoughts, delta("", reasoning=None, reasoning_details=[signed]), *words(TEXT), *ending()))
 
@@ -132,7 +133,7 @@ def reasoning_late_signature() -> Scenario:
     """The signature comes when the text of the answer has begun."""
     first, *rest = words(TEXT)
     signed = {"type": "reasoning.text", "signature": "EqQBCkYIAxgCKkD=", "format": "anthropic-claude-v1", "index": 0}
-    return Scenario((_thought("A lamp."), first, delta("", reasoning=None, reasoning_details=[signed]), *rest, *ending()))
+    return Scenario((thought("A lamp."), first, delta("", reasoning=None, reasoning_details=[signed]), *rest, *ending()))
 
 
 def reasoning_summary_encrypted() -> Scenario:
@@ -156,7 +157,7 @@ def reasoning_encrypted_only() -> Scenario:
 def reasoning_interleaved() -> Scenario:
     """Content, reasoning, content, then both in the delta that finishes."""
     both = {"content": " end", "role": "assistant", "reasoning": " done", "reasoning_details": []}
-    return Scenario((delta("Well,"), _thought("A lamp"), delta(" the"), choice(both, "stop", "stop"), usage_chunk(), Done()))
+    return Scenario((delta("Well,"), thought("A lamp"), delta(" the"), choice(both, "stop", "stop"), usage_chunk(), Done()))
 
 
 # Other deltas
@@ -265,6 +266,11 @@ def trailing_bytes() -> Scenario:
     return Scenario((*text().steps, Comment(), *words("Never read this."), Send(b"\x00\xff garbage")))
 
 
+def gzip() -> Scenario:
+    """Compressed, and flushed after every event. The service was never seen to do it; gateways do."""
+    return replace(text(), gzip=True)
+
+
 # Answers that are not streams
 
 
@@ -277,11 +283,6 @@ def json_body(body: Any, status: int = 200, *, keep_alive: int = 0, headers: Map
     """Any JSON."""
     steps: tuple[Step, ...] = (*(Send(JSON_KEEP_ALIVE) for _ in range(keep_alive)), Send(dump(body).encode()))
     return Scenario(steps, status, JSON_TYPE, headers or {}, generation_header=status < 300)
-
-
-def _thought(part: str) -> Chunk:
-    detail = {"type": "reasoning.text", "text": part, "format": "anthropic-claude-v1", "index": 0}
-    return delta("", reasoning=part, reasoning_details=[detail])
 
 
 def _encrypted(index: int) -> Chunk:

@@ -87,11 +87,17 @@ def rate_limited(retry_after: float | str | None = 1, *, where: str = "header") 
     return refused(429, error)
 
 
-def rate_limited_by_router(reset_milliseconds: int = 1787600000000) -> Scenario:
-    """429 of the router itself: the time of reset, in milliseconds since 1970, in headers and again as strings in the body."""
-    hint = {"X-RateLimit-Limit": "20", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(reset_milliseconds)}
+def rate_limited_by_router(
+    reset_milliseconds: int = 1787600000000, *, limit: int = 20, retry_after: int | None = None
+) -> Scenario:
+    """429 of the router itself: the time of reset, in milliseconds since 1970, in headers and again as strings in the body.
+
+    Retry-After is documented, and was never recorded.
+    """
+    hint = {"X-RateLimit-Limit": str(limit), "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(reset_milliseconds)}
     body = error_body(429, "Rate limit exceeded: free-models-per-min. ", {"headers": hint, "provider_name": None}, **_USER)
-    return refused(429, body, headers=hint)
+    wait = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return refused(429, body, headers={**hint, **wait})
 
 
 def rate_limited_then_text(times: int = 1, retry_after: float | str | None = 1) -> tuple[Scenario, ...]:

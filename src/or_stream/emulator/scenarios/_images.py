@@ -1,7 +1,6 @@
 """Answers with images, and every way in which they have been seen or reported to differ from the documented one."""
 
-from or_stream.emulator import _pictures
-from or_stream.emulator._pictures import data_url, picture
+from or_stream.emulator._painting import GIF, JPEG, WEBP, data_url, picture, with_other_metadata
 from or_stream.emulator._script import Chunk, Comment, Done, Identity, Scenario, Send, encode
 from or_stream.emulator._wire import choice, delta, ending, image_delta, image_entry, opening, usage, usage_chunk, words
 
@@ -73,7 +72,7 @@ def image_repeated_in_message() -> Scenario:
 
 def image_twins() -> Scenario:
     """The same pixels twice in different bytes, as gemini-3-pro-image sends them (2026-09)."""
-    twin = data_url(_pictures.with_other_metadata(specimen()))
+    twin = data_url(with_other_metadata(specimen()))
     return Scenario((*opening(), image_delta(_url()), image_delta(twin), *_ENDING))
 
 
@@ -105,12 +104,12 @@ def image_slashes_escaped() -> Scenario:
 
 def image_misnamed() -> Scenario:
     """A JPEG that is called image/png."""
-    return Scenario((*opening(), image_delta(data_url(_pictures.JPEG, "image/png")), *_ENDING))
+    return Scenario((*opening(), image_delta(data_url(JPEG, "image/png")), *_ENDING))
 
 
 def image_formats() -> Scenario:
     """PNG, JPEG, WebP and GIF, each named rightly."""
-    named = (("image/jpeg", _pictures.JPEG), ("image/webp", _pictures.WEBP), ("image/gif", _pictures.GIF))
+    named = (("image/jpeg", JPEG), ("image/webp", WEBP), ("image/gif", GIF))
     return Scenario((image_delta(_url()), *(image_delta(data_url(data, name)) for name, data in named), *_ENDING))
 
 

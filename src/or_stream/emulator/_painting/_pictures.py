@@ -6,8 +6,8 @@ import struct
 import zlib
 from functools import lru_cache
 
-from or_stream.emulator._painting import paint
-from or_stream.emulator._scene import Scene
+from or_stream.emulator._painting._painter import paint
+from or_stream.emulator._painting._scene import Scene
 
 # Width and height of `image_config.aspect_ratio` at `image_size` 1K, as Gemini image models have them.
 ASPECT_RATIOS: dict[str, tuple[int, int]] = {
@@ -79,7 +79,12 @@ def _drawn(prompt: str, width: int, height: int, index: int) -> tuple[bytes, byt
 
 def data_url(data: bytes, media_type: str = "image/png") -> str:
     """The bytes as a data URL."""
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+    return f"data:{media_type};base64,{base64_of(data)}"
+
+
+def base64_of(data: bytes) -> str:
+    """The bytes as text."""
+    return base64.b64encode(data).decode()
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""What is to be seen in a picture: chosen by the words of the prompt, painted by `_painting`."""
+"""What is to be seen in a picture: chosen by the words of the prompt, painted by `_painter`."""
 
 import random
 from dataclasses import dataclass

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-from or_stream.emulator._scene import PALETTES, Colour, Scene
+from or_stream.emulator._painting._scene import PALETTES, Colour, Scene
 
 _GLOW_RINGS = 56
 
