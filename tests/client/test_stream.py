@@ -397,6 +397,8 @@ class FakeResponse:
     def close(self):
         self.closed = True
 
+    end = close
+
 
 def stream_of(send):
     """A stream on its own, without a client."""
@@ -431,3 +433,20 @@ async def test_left_between_the_bytes_and_their_reader():
     assert error is None
     assert isinstance(events[-1], ImageStart | ImageDelta | StreamStart)
     assert (response.closed, stream.status, stream.stats.bytes) == (True, "cancelled", middle)
+
+
+async def test_large_reads_of_two_streams():
+    """Each of two streams with a large read gets its first events before either gets its last."""
+    data = b"".join(b'data: {"choices":[{"index":0,"delta":{"content":"%d"}}]}\n\n' % number for number in range(2000))
+    told = []
+
+    async def note(name):
+        async def send(request, connect_seconds):
+            return FakeResponse(data + b"data: [DONE]\n\n")
+
+        async for _ in stream_of(send).text:
+            told.append(name)  # noqa: PERF401  # the order in which two loops come to it is what counts
+
+    await asyncio.gather(note("a"), note("b"))
+    assert told.count("a") == told.count("b") == 2000
+    assert told.index("b") < 1000

@@ -41,7 +41,8 @@ __all__ = ["ChatStream", "StreamStats"]
 _CONTENT: Final = frozenset(
     (TextDelta, ReasoningDelta, RefusalDelta, ImageDelta, ImageEnd, AudioDelta, ToolCallStart, ToolCallDelta, AnnotationDelta)
 )
-# Text is parsed in slices of this size, so that the first event of a large read need not wait for the parsing of all the others.
+# Text is parsed in slices of this size, so that the first event of a large read waits neither for the parsing of all the others
+# nor for those of other streams.
 _SLICE_BYTES: Final = 2**14
 
 Send = Callable[[Request, float | None], Awaitable[Response]]
@@ -259,9 +260,12 @@ class ChatStream:
                 raise
             finally:
                 self._clocks.end_wait()
-            if self._is_left():
-                return []
-            self._stats.bytes += len(data)
+            if not self._is_left():
+                self._stats.bytes += len(data)
+        else:
+            await asyncio.sleep(0)  # each of many streams gets its first events before any gets the rest of a large read
+        if self._is_left():
+            return []
         elapsed_seconds = self._clocks.elapsed_seconds()
         if not data:
             return self._pipeline.finish(elapsed_seconds)
