@@ -7,8 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from or_stream.cli._outcome import run
-from or_stream.cli._render import Renderer, file_size
-from or_stream.cli._terminal import Terminal
+from or_stream.cli.terminal import Renderer, Terminal, file_size
 from or_stream.client import ChatStream, Client
 from or_stream.emulator import Emulator
 from or_stream.events import StreamEnd

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from or_stream.cli._outcome import run
-from or_stream.cli._render import JsonLines, Renderer
-from or_stream.cli._terminal import Terminal
+from or_stream.cli.terminal import JsonLines, Renderer, Terminal
 from or_stream.client import DEFAULT_MODEL, Client, GenerationOptions, ImageConfig, Timeouts
 
 __all__ = ["generate"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from or_stream.cli._terminal import printable
+from or_stream.cli.terminal import printable
 from or_stream.errors import ConfigurationError, OrStreamError
 from or_stream.values import Message
 

@@ -9,7 +9,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from or_stream.cli._png import as_png, decode, decode_png
+from or_stream.cli.terminal._png import as_png, decode, decode_png
 
 WIDTH, HEIGHT = 7, 5
 

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from or_stream.cli._render import Renderer, file_size, summary
-from or_stream.cli._terminal import Terminal, printable
+from or_stream.cli.terminal._render import Renderer, file_size, summary
+from or_stream.cli.terminal._terminal import Terminal, printable
 from or_stream.client import StreamStats
 from or_stream.emulator import picture
 from or_stream.events import ImageDelta, ImageDiscard, ImageEnd, ImageStart, ReasoningDelta, StreamEnd, TextDelta

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
-from or_stream.cli._png import Colour, Pixels, as_png, decode
+from or_stream.cli.terminal._png import Colour, Pixels, as_png, decode
 from or_stream.values import Image
 
 __all__ = ["Protocol", "Size", "half_blocks", "iterm2", "kitty", "protocol_of", "terminal_picture"]

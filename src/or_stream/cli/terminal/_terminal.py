@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from or_stream.cli._pictures import Size, terminal_picture
+from or_stream.cli.terminal._pictures import Size, terminal_picture
 
 __all__ = ["Terminal", "printable"]
 

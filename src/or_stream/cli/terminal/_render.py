@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 from pydantic import TypeAdapter
 
-from or_stream.cli._terminal import Terminal
+from or_stream.cli.terminal._terminal import Terminal
 from or_stream.client import StreamStats
 from or_stream.events import (
     Event,

@@ -7,8 +7,17 @@ import re
 import pytest
 from PIL import Image
 
-from or_stream.cli._pictures import Size, fitted, half_blocks, has_true_colour, iterm2, kitty, protocol_of, terminal_picture
-from or_stream.cli._png import Pixels
+from or_stream.cli.terminal._pictures import (
+    Size,
+    fitted,
+    half_blocks,
+    has_true_colour,
+    iterm2,
+    kitty,
+    protocol_of,
+    terminal_picture,
+)
+from or_stream.cli.terminal._png import Pixels
 from or_stream.emulator import picture
 
 # One red pixel.
