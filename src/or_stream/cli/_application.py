@@ -7,7 +7,10 @@ from typing import Annotated
 import typer
 
 from or_stream.cli._demo import demo
+from or_stream.cli._emulate import emulate
 from or_stream.cli._generate import generate
+from or_stream.cli._inspect import inspect
+from or_stream.cli._models import models
 
 __all__ = ["application"]
 
@@ -24,7 +27,10 @@ def application() -> typer.Typer:
     )
     table.callback()(_options)
     table.command()(generate)
+    table.command()(models)
     table.command()(demo)
+    table.command()(emulate)
+    table.command()(inspect)
     return table
 
 

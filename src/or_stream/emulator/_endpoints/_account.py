@@ -101,6 +101,12 @@ def key(bill: Bill, credits: float | None) -> Scenario:
         "is_free_tier": False,
         "expires_at": None,
         "creator_user_id": USER_ID,
+        "organization_id": None,
+        "workspace_id": None,
+        "allowed_data_regions": ["global"],
+        "budgets": [],
+        "effective_budget": None,
+        "free_model_daily_requests": {"used": 0, "limit": 1000, "remaining": 1000},
         "rate_limit": {"requests": -1, "interval": "10s", "note": "This field is deprecated and safe to ignore."},
     }
     return json_answer({"data": shown})

@@ -138,6 +138,7 @@ def _scores(model: Model) -> dict[str, Any] | None:
 
 def _endpoint(model: Model, whole: Mapping[str, Any]) -> dict[str, Any]:
     speed, wait = model.tokens_per_second, model.latency_seconds
+    takes_tools = "tool_choice" in model.parameters
     return {
         "name": f"{model.provider} | {model.id}",
         "model_id": model.id,
@@ -157,6 +158,10 @@ def _endpoint(model: Model, whole: Mapping[str, Any]) -> dict[str, Any]:
         "latency_last_30m": {"p50": wait, "p75": wait * 1.5, "p90": wait * 2, "p99": wait * 4},
         "throughput_last_30m": {"p50": speed, "p75": speed * 0.8, "p90": speed * 0.6, "p99": speed * 0.3},
         "supports_implicit_caching": False,
+        "supports_diarization": False,
+        "supports_tool_choice": dict.fromkeys(("auto", "function", "none", "required"), takes_tools),
+        "service_tier": None,
+        "native_tools": {},
     }
 
 
