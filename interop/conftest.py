@@ -13,10 +13,6 @@ _FROM_OUTSIDE = ("OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "OR_STREAM_MODEL")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "npm: needs npm; `make interop-all` runs it")
-
-
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*_FROM_OUTSIDE, *_PROXIES, *(name.upper() for name in _PROXIES)):

@@ -12,8 +12,6 @@ from counterparties import binary, free_port, running, unavailable
 
 from or_stream import Client, Heartbeat, NotFound, RateLimited, RetryPolicy, StreamEnd, StreamStart, StreamTruncated
 
-pytestmark = pytest.mark.npm
-
 TEXT = "The lamp turns above the grey sea"
 SLOW = {"latency": 40, "chunkSize": 5}
 ANSWERS: dict[str, dict[str, Any]] = {
@@ -37,7 +35,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     program = Path(sys.prefix) / "npm" / "node_modules" / "@copilotkit" / "aimock" / "dist" / "cli.js"
     if not program.exists():
-        unavailable("aimock is not installed (`make interop-all` does)")
+        unavailable("aimock is not installed (`make interop` does)")
     port, folder = free_port(), tmp_path_factory.mktemp("aimock")
     fixtures = [{"match": {"userMessage": prompt}, **answer} for prompt, answer in ANSWERS.items()]
     (folder / "fixtures.json").write_text(json.dumps({"fixtures": fixtures}))

@@ -12,7 +12,7 @@ import trustme
 from counterparties import nginx
 
 from or_stream import BadRequest, ConnectionFailed
-from or_stream.emulator import scenarios
+from or_stream.emulator import Scenario, Stall, scenarios
 
 TEXT = "The lamp turns above the grey sea"
 
@@ -47,6 +47,20 @@ async def test_many_streams_at_once(emulator, client_of, tmp_path, certificate, 
         client = client_of(address, session=trusting)
         messages = await asyncio.gather(*(client.generate("hi") for _ in range(16)))
     assert all(message.status == "complete" for message in messages)
+
+
+async def test_leaving_reaches_the_provider(emulator, client_of, tmp_path, certificate, trusting):
+    """A stream that is left ends the generation at once. nginx looks for the end of the connection, not for a close_notify."""
+    first, *_ = scenarios.text(TEXT, heartbeats=0).steps
+    emulator.play(Scenario((first, Stall())), times=4)
+    with nginx(tmp_path, to(emulator), certificate=certificate) as address:
+        client = client_of(address, session=trusting)
+        for _ in range(4):
+            async with client.stream("hi"):
+                pass
+        async with asyncio.timeout(10):
+            for request in emulator.requests:
+                await request.disconnected.wait()
 
 
 async def test_an_unknown_authority_is_connection_failed(emulator, client_of, tmp_path, certificate):
