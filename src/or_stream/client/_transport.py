@@ -85,11 +85,17 @@ class Response:
         if content.exception() is None:
             # aiohttp has one exception for all readers, whose traceback would keep the frames of each of them for ever.
             content.set_exception(aiohttp.ClientConnectionError("the stream was closed here"))
+        transport = None if connection is None else connection.transport
         self._response.close()
-        if self._loop.is_closed() and connection is not None and connection.transport is not None:
+        if transport is None:
+            return
+        if self._loop.is_closed():
             # asyncio can close nothing any more; the server must learn of it all the same.
             with suppress(OSError):
-                connection.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+                transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+        else:
+            # A TLS connection that is closed waits up to 30 s for the server's close_notify, and the server goes on generating.
+            transport.abort()
 
     def end(self) -> None:
         """All that matters was read: keep the connection for reuse if the body ends by itself shortly, else drop it."""
