@@ -178,7 +178,7 @@ async def test_kill(emulator, path, tmp_path):
         process = await asyncio.create_subprocess_exec(sys.executable, script, emulator.base_url, path, out, "40", "4")
         if kills < 3:
             wanted = len(emulator.requests) + 8
-            while len(emulator.requests) < wanted and process.returncode is None:
+            while len(emulator.requests) < wanted and process.returncode is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
             os.kill(process.pid, signal.SIGKILL)
             await process.wait()

@@ -36,7 +36,7 @@ def prompts(count):
 
 async def everything_closed(emulator):
     async with asyncio.timeout(2):
-        while emulator.active:
+        while emulator.active:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -341,7 +341,7 @@ async def test_input_that_raises(run, is_async):
             yield prompt
 
     items = []
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012
         async for item in run(async_source() if is_async else source(), concurrency=2):
             items.append(item)  # noqa: PERF401  # what came before
     assert sorted(item.index for item in items) == list(range(5))

@@ -54,28 +54,13 @@ def batch(
     `retry.cap_seconds`; the failure that `max_failures_in_a_row` items had in common; a journal that cannot be written; whatever
     the input or a callback raises. Raises ConfigurationError at once for arguments that cannot be used.
     """
-    for name, value in (("concurrency", concurrency), ("max_failures_in_a_row", max_failures_in_a_row)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigurationError(f"{name} must be a whole number from 1 on, not {value!r}")
-    for name, amount in (("requests_per_minute", requests_per_minute), ("tokens_per_minute", tokens_per_minute)):
-        if amount is not None and not amount > 0:
-            raise ConfigurationError(f"{name} must be more than 0, or None for no cap, not {amount!r}")
-    if budget is not None and not budget >= 0:
-        raise ConfigurationError(f"budget must be 0 dollars or more, or None for no limit, not {budget!r}")
-    if duplicates not in (None, "once", "each"):
-        raise ConfigurationError(f'duplicates must be "once" or "each", not {duplicates!r}')
-    if not isinstance(prompts, Iterable | AsyncIterable) or isinstance(prompts, str | bytes | Mapping):
-        raise ConfigurationError("the prompts must be a list or another iterable: batch([prompt])")
     stream("any", model=model, client=client, **options)  # what is wrong with these is wrong with every prompt
-    kept: dict[str, Any] = dict(options)
     return BatchRun(
-        Plan(
+        _checked(
             prompts=prompts,
             client=client,
             model=model,
-            retry=kept.pop("retry", None) or _RETRY,
-            save_to=kept.pop("save_to", None),
-            options=kept,
+            options=dict(options),
             concurrency=concurrency,
             ordered=ordered,
             duplicates=duplicates or ("each" if journal is None else "once"),
@@ -90,3 +75,22 @@ def batch(
             dry_run=dry_run,
         )
     )
+
+
+def _checked(**plan: Any) -> Plan:
+    for name in ("concurrency", "max_failures_in_a_row"):
+        value = plan[name]
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigurationError(f"{name} must be a whole number from 1 on, not {value!r}")
+    for name in ("requests_per_minute", "tokens_per_minute"):
+        if plan[name] is not None and not plan[name] > 0:
+            raise ConfigurationError(f"{name} must be more than 0, or None for no cap, not {plan[name]!r}")
+    if plan["budget"] is not None and not plan["budget"] >= 0:
+        raise ConfigurationError(f"budget must be 0 dollars or more, or None for no limit, not {plan['budget']!r}")
+    if plan["duplicates"] not in ("once", "each"):
+        raise ConfigurationError(f'duplicates must be "once" or "each", not {plan["duplicates"]!r}')
+    prompts = plan["prompts"]
+    if not isinstance(prompts, Iterable | AsyncIterable) or isinstance(prompts, str | bytes | Mapping):
+        raise ConfigurationError("the prompts must be a list or another iterable: batch([prompt])")
+    options = plan["options"]
+    return Plan(retry=options.pop("retry", None) or _RETRY, save_to=options.pop("save_to", None), **plan)
