@@ -35,7 +35,8 @@ class FixedWindow:
     def __init__(self, *, requests: int, seconds: float) -> None:
         if requests < 1 or seconds <= 0:
             raise ValueError(f"a window takes at least one request in some time, not {requests} in {seconds} seconds")
-        self.requests, self.seconds = requests, seconds
+        self.requests: int = requests
+        self.seconds: float = seconds
         self._began, self._taken = -math.inf, 0
 
     def take(self, now_seconds: float) -> Refusal | None:
@@ -54,7 +55,8 @@ class TokenBucket:
     def __init__(self, *, requests_per_second: float, burst: int = 1) -> None:
         if requests_per_second <= 0 or burst < 1:
             raise ValueError(f"a bucket holds at least one request and fills, not {burst} at {requests_per_second} a second")
-        self.requests_per_second, self.burst = requests_per_second, burst
+        self.requests_per_second: float = requests_per_second
+        self.burst: int = burst
         self._tokens, self._at = float(burst), -math.inf
 
     def take(self, now_seconds: float) -> Refusal | None:

@@ -41,8 +41,8 @@ class Shelf:
     """
 
     def __init__(self, folder: str | Path, secrets: frozenset[str] = frozenset()) -> None:
-        self.folder = Path(folder)
-        self.secrets = secrets
+        self.folder: Path = Path(folder)
+        self.secrets: frozenset[str] = secrets
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -79,13 +79,13 @@ class Exchange:
     """
 
     def __init__(self, shelf: Shelf, head: RequestHead) -> None:
-        self.head = head
-        self.path = ""
-        self.name = ""
+        self.head: RequestHead = head
+        self.path: str = ""
+        self.name: str = ""
         self.answered: Answer | None = None
-        self.received_bytes = 0
+        self.received_bytes: int = 0
         self.ended: End | None = None
-        self.failure = ""
+        self.failure: str = ""
         self._shelf = shelf
         self._began = time.monotonic()
         self._secrets = shelf.secrets | secrets_of(head.headers, head.query)
