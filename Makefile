@@ -17,11 +17,11 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --no-input --disable-pip-version
 # whether there is a newer one.
 PYRIGHT := PYRIGHT_PYTHON_IGNORE_WARNINGS=1 PATH="$(abspath $(BIN)):$$PATH" pyright
 
-.PHONY: help demo test check lint types coverage interop bench bench-quick format clean
+.PHONY: help demo test check lint types coverage interop interop-all interop-environments bench bench-quick format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1#\2/p' Makefile | while IFS='#' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1#\2/p' Makefile | while IFS='#' read -r name text; do printf '%-20s %s\n' "$$name" "$$text"; done
 	@echo "  PYTHON=python3.12 chooses the interpreter; ARGS='-k name' goes to pytest"
 
 demo: $(VENV)/installed-cli ## stream text and images from the embedded emulator; no key, no network
@@ -48,9 +48,14 @@ coverage: $(VENV)/installed-dev ## the tests, with at least 95 % of lines and of
 	$(BIN)/coverage report
 	$(BIN)/python .ci/coverage_floor.py
 
-interop: $(VENV)/installed-interop $(VENV)/installed-clients $(VENV)/installed-langchain $(VENV)/installed-npm ## against servers and clients of other makers
-	@interop/debian.sh
+interop: interop-environments ## against servers and clients of other makers, but for what takes long; a few minutes
+	$(BIN)/python -m pytest interop -m "not long" $(ARGS)
+
+interop-all: interop-environments ## all of it
 	$(BIN)/python -m pytest interop $(ARGS)
+
+interop-environments: $(VENV)/installed-interop $(VENV)/installed-clients $(VENV)/installed-langchain $(VENV)/installed-npm
+	@interop/debian.sh
 
 bench: $(VENV)/installed-bench ## speed and memory against floors and other clients, into benchmarks/; a quarter of an hour
 	$(BIN)/python benchmarks/run.py $(ARGS)

@@ -13,6 +13,11 @@ _FROM_OUTSIDE = ("OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "OR_STREAM_MODEL")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known: what has it is left out by `make interop` and run by `make interop-all`."""
+    config.addinivalue_line("markers", "long: takes too long, or is too unsteady, for every run of the continuous integration")
+
+
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*_FROM_OUTSIDE, *_PROXIES, *(name.upper() for name in _PROXIES)):
