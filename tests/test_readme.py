@@ -10,10 +10,11 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from or_stream import errors, events
 from or_stream.emulator import Emulator
+from or_stream.sse import SSEParser
+from support.web_servers import served_by_aiohttp, served_by_uvicorn
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -69,16 +70,30 @@ async def test_snippet(emulator, source):
             await defined()
 
 
-async def test_backend(emulator):
-    """The backend of the README answers with the text of the model."""
+async def test_fastapi_backend(emulator):
+    """The first backend of the README answers in the protocol of `useChat`, with a picture that can be fetched."""
+    (source,) = (snippet for snippet in SNIPPETS if "FastAPI(" in snippet)
+    async with served_by_uvicorn((await run_snippet(source))["app"]) as url, aiohttp.ClientSession() as session:
+        async with session.post(f"{url}/api/chat", params={"prompt": "A lamp"}) as response:
+            parts = [event.json() for event in SSEParser().feed(await response.read()) if event.data != "[DONE]"]
+        assert "".join(part["delta"] for part in parts if part["type"] == "text-delta").startswith(
+            "Here is what I made of “A lamp”"
+        )
+        (picture,) = (part for part in parts if part["type"] == "file")
+        async with session.get(url + picture["url"]) as response:
+            assert (response.status, response.content_type) == (200, picture["mediaType"])
+
+
+async def test_aiohttp_backend(emulator):
+    """The second answers in chunks of OpenAI."""
     (source,) = (snippet for snippet in SNIPPETS if "web.Application" in snippet)
-    runner = web.AppRunner((await run_snippet(source))["app"], handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}/api/chat"
-    async with aiohttp.ClientSession() as session, session.post(url, data="A lamp") as response:
-        assert (await response.text()).startswith("Here is what I made of “A lamp”")
-    await runner.cleanup()
+    async with (
+        served_by_aiohttp((await run_snippet(source))["app"]) as url,
+        aiohttp.request("POST", f"{url}/v1/chat/completions", data="A lamp") as response,
+    ):
+        *chunks, done = SSEParser().feed(await response.read())
+    text = "".join(event.json()["choices"][0]["delta"].get("content", "") for event in chunks)
+    assert (text[:34], done.data) == ("Here is what I made of “A lamp”: a", "[DONE]")
 
 
 async def test_conversation_is_sent_back(emulator):

@@ -2,15 +2,14 @@
 
 import asyncio
 import contextlib
-import socket
 
 import aiohttp
 import pytest
-import uvicorn
 from aiohttp import web
 
 from or_stream import Client, RetryPolicy
 from or_stream.emulator import Emulator
+from support.web_servers import served_by_aiohttp, served_by_uvicorn
 
 KEY = "sk-or-v1-0123456789abcdef-not-a-real-key"
 
@@ -29,38 +28,22 @@ async def client(emulator):
 
 
 @pytest.fixture
-async def serve_asgi():
-    """Under uvicorn. Gives the address of an application."""
+async def servers():
+    """Stops the servers of a test."""
     async with contextlib.AsyncExitStack() as stack:
-
-        async def serve(app):
-            listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
-            server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none", timeout_graceful_shutdown=1))
-            serving = asyncio.create_task(server.serve([listening]))
-
-            async def stop():
-                server.should_exit = True
-                await serving
-
-            stack.push_async_callback(stop)
-            return f"http://127.0.0.1:{listening.getsockname()[1]}"
-
-        yield serve
+        yield stack
 
 
 @pytest.fixture
-async def serve_app():
+def serve_asgi(servers):
+    """Under uvicorn. Gives the address of an application."""
+    return lambda app: servers.enter_async_context(served_by_uvicorn(app))
+
+
+@pytest.fixture
+def serve_app(servers):
     """Under aiohttp.web. Gives the address of an application."""
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def serve(app, handler_cancellation=False):
-            runner = web.AppRunner(app, handler_cancellation=handler_cancellation, access_log=None, shutdown_timeout=0.1)
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            await web.TCPSite(runner, "127.0.0.1", 0, backlog=2048).start()
-            return f"http://127.0.0.1:{runner.addresses[0][1]}"
-
-        yield serve
+    return lambda app, handler_cancellation=False: servers.enter_async_context(served_by_aiohttp(app, handler_cancellation))
 
 
 @pytest.fixture
