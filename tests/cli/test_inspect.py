@@ -53,6 +53,20 @@ def test_what_repeats_is_left_out(invoke, capture):
     assert '{…,"delta":{"content":" lamp"' in shown
 
 
+def test_comments_in_a_row_are_one(invoke, capture):
+    """Their number is told once; one that is interrupted begins anew."""
+    lines = invoke("inspect", capture("comment-before-usage")).stdout.splitlines()
+    told = [line.split("OPENROUTER PROCESSING")[1] for line in lines if " comment " in line]
+    assert [" x2", "", ""] == told
+
+
+def test_an_ordinary_answer_has_nothing_odd(invoke, capture):
+    """The summary says what it came to."""
+    summary = invoke("inspect", capture("tool-call")).stdout.splitlines()[-6:]
+    assert "odd        nothing" == summary[-1]
+    assert 'tool call  light_lamp({"color": "red", "seconds": 3})' in summary
+
+
 def test_oddities(invoke, capture):
     """What is odd is named where it is and in the summary."""
     lines = invoke("inspect", capture("finish-conflicting")).stdout.splitlines()

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final
@@ -80,10 +80,12 @@ class _Lines:
 
 
 class _Table:
-    """For people. What an event has in common with the one before is left out: most of a chunk is."""
+    """For people. What an event has in common with the one before is left out: most of a chunk is. Comments in a row are one."""
 
     def __init__(self) -> None:
         self._before = ""
+        self._comment: Explained | None = None
+        self._comments = 0
 
     def recording(self, recording: Recording) -> None:
         asked, answer = recording.request, recording.answer
@@ -94,6 +96,23 @@ class _Table:
         self._print(f"  {status} · {recording.end} after {recording.seconds:.3f} s{made_here}")
 
     def event(self, explained: Explained) -> None:
+        first, is_plain = self._comment, explained.kind == "comment" and not explained.oddities
+        if first is not None and is_plain and (explained.shown, explained.events) == (first.shown, first.events):
+            self._comments += 1
+            return
+        self._tell_comments()
+        if is_plain:
+            self._comment, self._comments = explained, 1
+        else:
+            self._row(explained)
+
+    def _tell_comments(self) -> None:
+        comment, self._comment = self._comment, None
+        if comment is not None:
+            times = f" x{self._comments}" if self._comments > 1 else ""
+            self._row(replace(comment, shown=comment.shown + times, events=[told + times for told in comment.events]))
+
+    def _row(self, explained: Explained) -> None:
         seconds = f"{explained.seconds:8.3f} s" if explained.seconds is not None else " " * 10
         self._print(f"{explained.offset:>9}{seconds}  {explained.kind:9} {self._news(explained.shown)}")
         for told in explained.events:
@@ -102,6 +121,7 @@ class _Table:
             self._print(f"{_MARGIN}  ! {', '.join(explained.oddities)}")
 
     def summary(self, summary: dict[str, Any]) -> None:
+        self._tell_comments()
         print()
         for name, value in _summary_rows(summary):
             self._print(f"{name:11}{value}")
@@ -155,11 +175,13 @@ def _summary_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if summary.get("audio_bytes"):
         yield "audio", file_size(summary["audio_bytes"])
     if summary.get("usage"):
-        yield "usage", ", ".join(f"{name} {value}" for name, value in summary["usage"].items() if isinstance(value, int))
+        counters = {name: value for name, value in summary["usage"].items() if isinstance(value, int) and name != "is_byok"}
+        yield "usage", ", ".join(f"{name} {value}" for name, value in counters.items() if value) or "nothing"
     if summary.get("cost") is not None:
         yield "cost", f"${summary['cost']:.6f}"
     if summary.get("finish_reason"):
-        yield "finish", f"{summary['finish_reason']} (the provider said {summary['native_finish_reason']})"
+        native = summary["native_finish_reason"]
+        yield "finish", summary["finish_reason"] + (f" (the provider said {native})" if native else "")
     if summary.get("first_content_seconds") is not None:
         yield "first", f"content after {summary['first_content_seconds']:.3f} s"
     odd = ", ".join(name if count == 1 else f"{name} ({count} times)" for name, count in summary["oddities"].items())

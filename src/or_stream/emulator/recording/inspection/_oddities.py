@@ -1,4 +1,7 @@
-"""What is odd in a chunk, by name. Knows the wire on its own: what the core makes of a chunk must not decide what is odd."""
+"""What is odd in a chunk, by name; in an ordinary answer of today nothing is.
+
+Knows the wire on its own: what the core makes of a chunk must not decide what is odd.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -55,8 +58,8 @@ class Oddities:
         if chunk.get("error"):
             yield "error in the stream" if has_choices else "error without choices"
         if isinstance(chunk.get("usage"), dict):
-            if "choices" in chunk:
-                yield "usage chunk" if has_choices else "usage without choices"
+            if "choices" in chunk and not has_choices:
+                yield "usage without choices"
             if self._has_usage:
                 yield "repeated usage"
             self._has_usage = True
@@ -90,8 +93,10 @@ class Oddities:
     def _of_finish(self, index: Any, reason: str, choice: Mapping[str, Any], chunk: Mapping[str, Any]) -> Iterator[str]:
         self._has_finish = True
         earlier = self._finishes.get(index)
-        if earlier is not None:
-            yield "repeated finish" if earlier == reason else f"conflicting finish ({earlier}, then {reason})"
+        if earlier is not None and earlier != reason:
+            yield f"conflicting finish ({earlier}, then {reason})"
+        elif earlier is not None and not chunk.get("usage"):  # beside usage it is the form of today
+            yield "repeated finish"
         self._finishes.setdefault(index, reason)
         if reason not in _FINISHES:
             yield f"unknown finish ({reason})"

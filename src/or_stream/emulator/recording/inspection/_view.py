@@ -139,7 +139,7 @@ class _Told:
         times = f" x{self._times}" if self._times > 1 else ""
         if self.kind in ("ImageDelta", "AudioDelta"):
             return f"{self.kind}{times} {self.size} bytes"
-        text = repr(shortened(self.said)) if self.size else self.said
+        text = repr(_clipped(self.said, _SHOWN_CHARACTERS)) if self.size else self.said
         return f"{self.kind}{times} {text}".rstrip()
 
 
@@ -210,5 +210,10 @@ def describe_failure(failure: OrStreamError) -> str:
 
 def shortened(text: str, characters: int = _SHOWN_CHARACTERS) -> str:
     """Text in one line, without what looks like a key, and no longer than that."""
-    line = " ".join(redact(text[: 4 * characters]).split())
-    return line if len(line) <= characters and len(text) <= 4 * characters else f"{line[: characters - 1]}…"
+    return " ".join(_clipped(text.lstrip(), characters).split())
+
+
+def _clipped(text: str, characters: int) -> str:
+    """The same, with its white space as it is."""
+    shown = redact(text[: 4 * characters])
+    return shown if len(shown) <= characters and len(text) <= 4 * characters else f"{shown[: characters - 1]}…"
