@@ -79,10 +79,10 @@ def test_every_function_of_the_door_has_a_name():
     assert {f"refused-{status}" for status in scenarios.REFUSALS} < set(scenarios.names())
 
 
-def test_unknown_names_are_key_errors():
-    """So that the server can refuse them."""
-    with pytest.raises(KeyError):
-        scenarios.by_name("no-such")
+def test_an_unknown_name_is_an_error():
+    """It says which names are near."""
+    with pytest.raises(ValueError, match="perhaps 'text'"):
+        scenarios.by_name("txt")
 
 
 @pytest.mark.parametrize("status", scenarios.REFUSALS)

@@ -217,11 +217,40 @@ def test_too_many_or_too_few_is_a_failure(openrouter):
     """The failure says how many there were."""
     ask(openrouter)
     assert failure_of(openrouter.assert_requested, times=2) == (
-        "1 such requests, not 2 among 1: any\n1. POST /chat/completions: is one"
+        "1 like it, not 2, among 1: any\n1. POST /chat/completions: is one"
     )
     assert failure_of(openrouter.assert_requested, path="/images") == (
         "no such request among 1: path='/images'\n1. POST /chat/completions: path is '/chat/completions'"
     )
+
+
+def test_what_must_not_be_requested(openrouter):
+    """A failure lists the requests; `times=0` says what to use instead."""
+    openrouter.assert_not_requested()
+    assert failure_of(openrouter.assert_requested, model="a/b") == "no such request (nothing was requested): model='a/b'"
+    ask(openrouter, model="a/b")
+    openrouter.assert_not_requested(model="a/c")
+    assert failure_of(openrouter.assert_not_requested, model="a/b") == (
+        "1 like it, not 0, among 1: model='a/b'\n1. POST /chat/completions: is one"
+    )
+    with pytest.raises(ValueError, match="assert_not_requested"):
+        openrouter.assert_requested(times=0)
+
+
+def test_a_path_may_have_its_prefix(openrouter):
+    """As it is in `request.path`."""
+    ask(openrouter)
+    assert openrouter.assert_requested(path=openrouter.last_request.path) is openrouter.last_request
+
+
+def test_a_misspelt_scenario_is_told_at_once(openrouter):
+    """And which ones are near."""
+    with pytest.raises(ValueError, match=r"no scenario 'image_tiwns': perhaps 'image-twins'"):
+        openrouter.play("image_tiwns")
+    with pytest.raises(ValueError, match=r"names\(\)"):
+        openrouter.scenario = "qqq"
+    with pytest.raises(ValueError, match="no scenario"):
+        OpenRouter(scenario="qqq").start()
 
 
 def test_waiting_for_what_does_not_come_is_a_failure(openrouter):

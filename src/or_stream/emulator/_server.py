@@ -30,6 +30,7 @@ from or_stream.emulator._endpoints import (
     not_found,
     out_of_credit,
     route,
+    unknown_model,
     wrong_key,
 )
 from or_stream.emulator._generation import Generation
@@ -110,6 +111,17 @@ class Emulator:
             raise RuntimeError("the emulator is not running: enter it with `async with`, or await start()")
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}{_PREFIX}"
+
+    @property
+    def scenario(self) -> Scenario | str | None:
+        """What is answered where nothing else is asked for; None is the assistant. ValueError for a name that is none."""
+        return self._scenario
+
+    @scenario.setter
+    def scenario(self, scenario: Scenario | str | None) -> None:
+        if isinstance(scenario, str):
+            scenarios.by_name(scenario)
+        self._scenario = scenario
 
     @property
     def active(self) -> int:
@@ -331,8 +343,8 @@ class Emulator:
     def _named(self, name: str) -> Scenario:
         try:
             turns = scenarios.by_name(name)
-        except KeyError:
-            return scenarios.refused(400, {"error": {"message": f"{_SCENARIO_MODEL}{name} is not a valid model ID", "code": 400}})
+        except ValueError:
+            return unknown_model(f"{_SCENARIO_MODEL}{name}")
         turn = next(self._turns.setdefault(name, itertools.count()))
         return turns[turn % len(turns)]
 

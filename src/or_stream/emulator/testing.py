@@ -222,14 +222,30 @@ class OpenRouter:
         `prompt` is in the text of the last thing the user said, or of an image's prompt. `path` is like "/chat/completions".
         """
         __tracebackhide__ = True
-        wanted = _Wanted(path, prompt, {name.lower(): value for name, value in (headers or {}).items()}, body)
-        candidates = self.requests if path is not None else self.generations
-        found = [request for request in candidates if not wanted.differences(request)]
-        if not found or times not in (None, len(found)):
-            expected = "no such request" if not found else f"{len(found)} such requests, not {times}"
-            seen = [f"{number}. {wanted.told(request)}" for number, request in enumerate(candidates, 1)]
-            raise AssertionError("\n".join([f"{expected} among {len(candidates)}: {wanted}", *seen]))
+        if times == 0:
+            raise ValueError("times counts from one: assert_not_requested asserts that there was none")
+        wanted = _Wanted(path, prompt, headers or {}, body)
+        candidates, found = self._candidates(wanted)
+        if not found:
+            raise AssertionError(wanted.failure("no such request", candidates))
+        if times not in (None, len(found)):
+            raise AssertionError(wanted.failure(f"{len(found)} like it, not {times},", candidates))
         return found[-1]
+
+    def assert_not_requested(
+        self, *, path: str | None = None, prompt: str | None = None, headers: Mapping[str, Any] | None = None, **body: Any
+    ) -> None:
+        """Assert that there was no such request; the arguments are those of `assert_requested`."""
+        __tracebackhide__ = True
+        wanted = _Wanted(path, prompt, headers or {}, body)
+        candidates, found = self._candidates(wanted)
+        if found:
+            raise AssertionError(wanted.failure(f"{len(found)} like it, not 0,", candidates))
+
+    def _candidates(self, wanted: "_Wanted") -> tuple[list[RecordedRequest], list[RecordedRequest]]:
+        """(all requests that are looked at, those of them that are like that)."""
+        candidates = self.generations if wanted.path is None else self.requests
+        return candidates, [request for request in candidates if not wanted.differences(request)]
 
     def _arrivals(self, count: int) -> "Future[list[RecordedRequest]]":
         assert self._loop is not None, "it is not running"
@@ -251,14 +267,20 @@ class _Wanted:
     """What a request should be like, and how it differs from that."""
 
     def __init__(self, path: str | None, prompt: str | None, headers: Mapping[str, Any], body: Mapping[str, Any]) -> None:
-        self.path, self.prompt, self.headers, self.body = path, prompt, headers, body
+        self.path, self.prompt, self.body = path if path is None else path.removeprefix(_PREFIX), prompt, body
+        self.headers = {name.lower(): value for name, value in headers.items()}
 
     def __str__(self) -> str:
         parts = [f"{name}={value!r}" for name, value in (("path", self.path), ("prompt", self.prompt)) if value is not None]
         return ", ".join([*parts, *(f"{name}={_short(value)}" for name, value in {**self.headers, **self.body}.items())]) or "any"
 
-    def told(self, request: RecordedRequest) -> str:
-        """A line for a failure."""
+    def failure(self, what: str, candidates: list[RecordedRequest]) -> str:
+        """What is told where it is not as it should be: a line for each request."""
+        came = f"among {len(candidates)}" if candidates else "(nothing was requested)"
+        seen = [f"{number}. {self._told(request)}" for number, request in enumerate(candidates, 1)]
+        return "\n".join([f"{what} {came}: {self}", *seen])
+
+    def _told(self, request: RecordedRequest) -> str:
         differences = "; ".join(self.differences(request)) or "is one"
         return f"{request.method} {request.path.removeprefix(_PREFIX)}: {differences}"
 

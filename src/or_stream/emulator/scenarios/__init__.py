@@ -8,6 +8,7 @@ answers of the Image API, which are in `scenarios.image_api`.
 
 from collections.abc import Callable
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import partial
 from typing import Literal
 
@@ -260,9 +261,12 @@ _REFUSALS: dict[str, _Made] = {f"refused-{status}": partial(refused, status) for
 
 
 def by_name(name: str) -> tuple[Scenario, ...]:
-    """The answers of that name, one for each request in turn. Raises KeyError."""
-    wanted = name.replace("_", "-")
-    made = (_CHAT | _IMAGES | _REFUSALS)[wanted]()
+    """The answers of that name, one for each request in turn. ValueError where there is none; it says which are near."""
+    wanted, known = name.replace("_", "-"), _CHAT | _IMAGES | _REFUSALS
+    if wanted not in known:
+        near = " or ".join(repr(each) for each in get_close_matches(wanted, known)) or "one of scenarios.names()"
+        raise ValueError(f"there is no scenario {name!r}: perhaps {near}?")
+    made = known[wanted]()
     return tuple(replace(scenario, name=wanted) for scenario in ((made,) if isinstance(made, Scenario) else made))
 
 
