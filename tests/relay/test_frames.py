@@ -97,6 +97,19 @@ def test_any_text_arrives(protocol, text):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_json_cannot_say_is_null(protocol, value):
+    """A browser's JSON.parse takes every event."""
+
+    def refuse(name):
+        raise ValueError(name)
+
+    strange = [AnnotationDelta({"score": value}), UsageUpdate(Usage(cost=value)), StreamEnd(Message(usage=Usage(cost=value)))]
+    for event in SSEParser().feed(bytes_of(protocol, START, *strange)):
+        assert event.data == "[DONE]" or json.loads(event.data, parse_constant=refuse)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_kind_of_event_is_taken(protocol):
     """No event of the vocabulary is an error, and what comes of them are whole server-sent events."""
     assert {event.type for event in EVERY_KIND} | {"restart"} == {

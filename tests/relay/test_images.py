@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 
 import pytest
 
@@ -254,10 +255,10 @@ def test_full_of_pictures_under_way(store_of):
         store.add(PICTURE)
 
 
-def test_folder_of_another_process(tmp_path):
+async def test_folder_of_another_process(tmp_path):
     """A finished picture is served by every process that has the folder, and by one that starts later."""
     address = ImageStore(folder=tmp_path).add(PICTURE)
-    assert ImageStore(folder=tmp_path).get(address.rpartition("/")[2]).read(0, 2000) == PNG
+    assert (await fetched(ImageStore(folder=tmp_path), address)).body == PNG
 
 
 def test_folder_has_other_files(tmp_path):
@@ -273,12 +274,60 @@ def test_folder_has_other_files(tmp_path):
 
 
 def test_disk_that_fails(tmp_path):
-    """It is an OrStreamError, which a stream can fail with."""
+    """It is an OrStreamError, which a stream can fail with; half of a picture does not come to look whole."""
     store = ImageStore(folder=tmp_path / "pictures")
     image = store.begin("image/png")
-    (tmp_path / "pictures").rmdir()
+    store.write(image, PNG[:100])
+    shutil.rmtree(tmp_path / "pictures")
     with pytest.raises(OrStreamError, match="cannot keep"):
-        store.write(image, PNG)
+        store.write(image, PNG[100:])
+    with pytest.raises(OrStreamError, match="cannot keep"):
+        store.finish(image)
+    with pytest.raises(OrStreamError, match="cannot keep"):
+        store.begin("image/png")
+
+
+async def test_dropped_while_it_is_read(store_of):
+    """Whoever has begun to fetch a picture gets all of it, though newer ones have taken its place."""
+    large = Image.from_bytes(PNG * 100)
+    store = store_of(max_bytes=large.size * 2)
+    address = store.add(large)
+    answer, reading, going_on = Answer(), asyncio.Event(), asyncio.Event()
+
+    async def send(message):
+        await answer.send(message)
+        if answer.body:
+            reading.set()
+            await going_on.wait()
+
+    fetching = asyncio.create_task(store.asgi_app({"type": "http", "method": "GET", "path": address, "headers": []}, None, send))
+    await reading.wait()
+    for _ in range(3):
+        store.add(large)
+    assert store.get(address.rpartition("/")[2]) is None
+    going_on.set()
+    await fetching
+    assert (answer.body == large.data, answer.is_whole) == (True, True)
+
+
+async def test_time_begins_at_the_end(store_of):
+    """A picture that takes longer to make than it is kept is kept from when it is whole, and counted once."""
+    clock = Clock(2e9)
+    store = store_of(expire_seconds=10, clock=clock)
+    image = store.begin("image/png")
+    store.write(image, PNG[:100])
+    if image.path is not None:
+        os.utime(image.path, (0, 0))
+    clock.seconds += 100
+    store.discard(store.begin("image/png"))
+    assert store.get(image.name) is image
+    store.write(image, PNG[100:])
+    store.finish(image)
+    if image.path is not None:
+        os.utime(image.path, (clock.seconds, clock.seconds))
+    clock.seconds += 9
+    assert (await fetched(store, store.address_of(image))).body == PNG
+    assert store._held_bytes == len(PNG)
 
 
 @pytest.mark.parametrize("options", [{"max_bytes": 0}, {"expire_seconds": 0}])
@@ -308,8 +357,8 @@ async def test_events_by_address(store):
     assert start == ImageStart(0, "image/png")
     assert deposit.take(ImageDelta(0, PNG)) == (None, None)
     end, _ = deposit.take(ImageEnd(0, PICTURE))
-    last, _ = deposit.take(StreamEnd(Message(images=[PICTURE])))
-    for image in (end.image, *last.message.images):
+    last, _ = deposit.take(StreamEnd(Message(images=[PICTURE], alternatives=[Message(images=[PICTURE])])))
+    for image in (end.image, *last.message.images, *last.message.alternatives[0].images):
         assert (image.url, image.data, image.size, image.media_type) == (address, b"", 1008, "image/png")
     assert (await fetched(store, address)).body == PNG
     assert PICTURE.url is None

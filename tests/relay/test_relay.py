@@ -200,11 +200,11 @@ async def test_error_of_the_application(begun):
 
 
 async def test_failure_is_logged(caplog):
-    """What the browser is not told, the log of the backend has."""
+    """What the browser is not told, the log of the backend has, on one line."""
     with caplog.at_level(logging.WARNING, "or_stream.relay"):
-        async with Relay(Source(error=RateLimited("upstream's words", status=429)), "events") as relay:
+        async with Relay(Source(error=RateLimited("words\nERROR of upstream", status=429)), "events") as relay:
             await relay.opening()
-    assert caplog.messages == ["a stream failed: RateLimited: upstream's words"]
+    assert caplog.messages == [r"a stream failed: RateLimited: 'words\nERROR of upstream'"]
 
 
 async def test_keep_alive():
@@ -223,6 +223,20 @@ async def test_keep_alive():
         assert b"event: error" in await everything(relay)
 
 
+@pytest.mark.parametrize("protocol", ["events", "openai", "ui-message"])
+async def test_heartbeats_do_not_put_the_opening_off(protocol):
+    """However often the upstream says that it is alive, the browser has its headers after `keep_alive_seconds`."""
+
+    async def events():
+        while True:
+            yield Heartbeat("PROCESSING")
+            await asyncio.sleep(0.01)
+
+    async with asyncio.timeout(3), Relay(events(), protocol, keep_alive_seconds=0.05) as relay:
+        assert await relay.opening() is None
+        assert await relay.read()
+
+
 async def test_no_keep_alive_while_there_is_something_to_write():
     """A browser that does not read gets no more of them, and one that is talked to none."""
     async with Relay(Source(TextDelta("x"), is_silent=True), "events", keep_alive_seconds=0.01) as relay:
@@ -235,6 +249,19 @@ async def test_stream_without_an_end_was_broken_off():
     """It does not look complete."""
     async with Relay(Source(*ANSWER[:2]), "ui-message") as relay:
         assert b'"type":"abort"' in await everything(relay)
+
+
+async def test_stream_that_is_cancelled_from_within():
+    """What it waited for was cancelled elsewhere: to the browser, which is still there, it was broken off."""
+
+    async def events():
+        yield TextDelta("x")
+        waiting = asyncio.create_task(asyncio.Event().wait())
+        asyncio.get_running_loop().call_soon(waiting.cancel)
+        await waiting
+
+    async with Relay(events(), "events") as relay:
+        assert b'"code":"aborted"' in await everything(relay)
 
 
 async def test_picture_that_never_was_whole_is_forgotten():

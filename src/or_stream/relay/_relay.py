@@ -94,8 +94,9 @@ class Relay:
         self._reading.cancel()
         await asyncio.wait((self._reading,))
         await _close(self._stream)  # a task that is cancelled before its first step closes nothing
-        if not self._reading.cancelled() and exc is None:
-            self._reading.result()
+        error = None if self._reading.cancelled() else self._reading.exception()
+        if error is not None and exc is None:
+            raise error
 
     async def opening(self) -> Refusal | None:
         """Wait until something is to be sent; a Refusal where that is an error.
@@ -114,6 +115,7 @@ class Relay:
         data = self._unwritten[0] if len(self._unwritten) == 1 else b"".join(self._unwritten)
         self._unwritten.clear()
         self._unwritten_bytes = 0
+        self._wrote_seconds = self._loop.time()
         _set(self._room)
         return data
 
@@ -137,6 +139,9 @@ class Relay:
                 await _close(events)
                 await _close(self._stream)
             self._put(self._frames.finish())
+        except asyncio.CancelledError:
+            self._put(self._frames.finish())  # where the browser is still there, what the stream waited for was cancelled
+            raise
         except Exception as error:
             self._fail(error)
             if not isinstance(error, OrStreamError):
@@ -161,12 +166,13 @@ class Relay:
         if data and not self.is_left:
             self._unwritten.append(data)
             self._unwritten_bytes += len(data)
-            self._wrote_seconds = self._loop.time()
             _set(self._change)
 
     def _fail(self, error: Exception) -> None:
         failure = failure_of(error, self._error_text)
-        _LOGGER.warning("a stream failed: %s: %s", type(error).__name__, error)
+        _LOGGER.warning(
+            "a stream failed: %s: %r", type(error).__name__, str(error)
+        )  # %r: no line of the upstream's is one of the log
         if self._is_open:
             self._put(self._frames.fail(failure))
         else:

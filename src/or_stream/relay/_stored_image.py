@@ -1,9 +1,11 @@
 """One picture of an `ImageStore`: written once, read by many, also while it is being written."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 __all__ = ["StoredImage"]
 
@@ -23,17 +25,18 @@ class StoredImage:
         self.size: int = size
         self.is_complete: bool = is_complete
         self.is_cut: bool = False
-        self.expires_seconds: float = 0.0
+        self.expires_seconds: float = math.inf  # Unix time
         self._data: bytes | bytearray = bytearray()
         self._waiting: set[asyncio.Future[None]] = set()
 
     def write(self, data: bytes) -> None:
-        """Append. Raises OSError where the disk does not take it."""
+        """Append. Raises OSError where the disk does not take it, or the file is gone: half of a picture must not look whole."""
         if self.path is None:
             assert isinstance(self._data, bytearray), "nothing is written after `finish`"
             self._data += data
         else:
-            with self.path.open("ab") as file:
+            with self.path.open("r+b") as file:
+                file.seek(self.size)
                 file.write(data)
         self.size += len(data)
         self._wake()
@@ -52,28 +55,35 @@ class StoredImage:
         self.is_cut = not self.is_complete
         self._wake()
 
-    def read(self, start: int, count: int) -> bytes:
-        """Up to `count` bytes from `start`. Raises OSError where the file is gone."""
+    async def pieces(self, start: int, stop: int | None) -> AsyncGenerator[bytes, None]:
+        """The bytes from `start` to `stop`, None for all that will ever come, also where the store drops the picture meanwhile.
+
+        To be closed. Raises EOFError where the picture was cut, OSError where its file is gone.
+        """
+        with ExitStack() as files:
+            file: BinaryIO | None = None
+            while stop is None or start < stop:
+                if file is None and self.path is not None and self.is_complete:
+                    file = files.enter_context(self.path.open("rb"))
+                count = _PIECE_BYTES if stop is None else min(_PIECE_BYTES, stop - start)
+                if piece := self._read(file, start, count) if start < self.size else b"":
+                    start += len(piece)
+                    yield piece
+                elif self.is_complete:
+                    return
+                elif self.is_cut:
+                    raise EOFError("the picture will never be whole")
+                else:
+                    await self._grown()
+
+    def _read(self, file: BinaryIO | None, start: int, count: int) -> bytes:
         if self.path is None:
             return bytes(self._data[start : start + count])
-        # Opened for each piece: a reader that is left holds no file open, and a file that is open cannot be renamed on Windows.
-        with self.path.open("rb") as file:
-            file.seek(start)
-            return file.read(count)
-
-    async def pieces(self, start: int, stop: int | None) -> AsyncIterator[bytes]:
-        """The bytes from `start` to `stop`, None for all that will ever come. Raises EOFError where the picture was cut."""
-        while stop is None or start < stop:
-            count = _PIECE_BYTES if stop is None else min(_PIECE_BYTES, stop - start)
-            if piece := self.read(start, count) if start < self.size else b"":
-                start += len(piece)
-                yield piece
-            elif self.is_complete:
-                return
-            elif self.is_cut:
-                raise EOFError("the picture will never be whole")
-            else:
-                await self._grown()
+        if file is None:  # opened for each piece while it is written: what is open cannot be renamed on Windows
+            with self.path.open("rb") as opened:
+                return self._read(opened, start, count)
+        file.seek(start)
+        return file.read(count)
 
     async def _grown(self) -> None:
         future = asyncio.get_running_loop().create_future()

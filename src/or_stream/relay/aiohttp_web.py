@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -66,8 +66,9 @@ def image_handler(store: ImageStore) -> Callable[[web.Request], Awaitable[web.St
         await response.prepare(request)
         if image is not None:
             try:
-                async for piece in image.pieces(answer.start, answer.stop):
-                    await response.write(piece)
+                async with aclosing(image.pieces(answer.start, answer.stop)) as pieces:
+                    async for piece in pieces:
+                        await response.write(piece)
             except (EOFError, OSError):
                 if request.transport is not None:
                     request.transport.abort()  # or the part of a picture would look like the whole

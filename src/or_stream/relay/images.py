@@ -4,7 +4,8 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from or_stream.errors import ConfigurationError, OrStreamError
 from or_stream.events import Event, ImageDelta, ImageDiscard, ImageEnd, ImagePreview, ImageStart, StreamEnd
 from or_stream.relay._image_answer import ImageAnswer, answer_for
 from or_stream.relay._stored_image import StoredImage
-from or_stream.values import Image
+from or_stream.values import Image, Message
 
 __all__ = ["DEFAULT_EXPIRE_SECONDS", "DEFAULT_MAX_BYTES", "Deposit", "ImageStore"]
 
@@ -35,7 +36,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class ImageStore:
-    """Pictures under addresses that nobody can guess, each until it expires or newer ones need its room.
+    """Pictures under addresses that nobody can guess, each until it has been whole for so long, or newer ones need its room.
 
     `base_url` is where the application serves the store: `asgi_app`, or `or_stream.relay.aiohttp_web.image_handler`. With
     `folder` the pictures are files there, which several processes can serve and which outlive them; one that is still being made
@@ -88,34 +89,29 @@ class ImageStore:
         suffix = SUFFIXES.get(media_type or "", ".bin")
         name = secrets.token_urlsafe(_TOKEN_BYTES) + suffix
         path = None if self._folder is None else self._folder / (name + _PART_SUFFIX)
-        image = StoredImage(name, _MEDIA_TYPES.get(suffix, _OCTETS), path)
-        image.expires_seconds = self._clock() + self._expire_seconds
-        self._images[name] = image
+        if path is not None:
+            with _told_as_ours():
+                path.touch(exist_ok=False)
+        image = self._images[name] = StoredImage(name, _MEDIA_TYPES.get(suffix, _OCTETS), path)
         return image
 
     def write(self, image: StoredImage, data: bytes) -> None:
         """Append bytes. Raises OrStreamError where they do not fit."""
         self._make_room(len(data), image)
-        try:
+        with _told_as_ours():
             image.write(data)
-        except OSError as error:
-            raise OrStreamError(f"cannot keep an image: {error.strerror or error}") from error
         self._held_bytes += len(data)
 
     def finish(self, image: StoredImage, data: bytes | None = None) -> None:
         """All bytes are there. `data` are the same where somebody holds them already, so that they are held once."""
+        image.expires_seconds = self._clock() + self._expire_seconds
         if image.path is None:
             image.finish(data)
             return
-        final = image.path.with_name(image.name)
-        try:
-            if image.size == 0:
-                image.path.touch()
-            image.path.replace(final)
-        except OSError as error:
-            raise OrStreamError(f"cannot keep an image: {error.strerror or error}") from error
+        with _told_as_ours():
+            final = image.path.replace(image.path.with_name(image.name))
         image.finish(path=final)
-        self._images.pop(image.name, None)
+        del self._images[image.name]
 
     def discard(self, image: StoredImage) -> None:
         """Forget a picture; whoever is reading one that is not complete learns that it never will be."""
@@ -123,7 +119,8 @@ class ImageStore:
         if self._images.pop(image.name, None) is not None or image.path is not None:
             self._held_bytes -= image.size
         if image.path is not None:
-            image.path.unlink(missing_ok=True)
+            with suppress(OSError):  # gone already; or on Windows somebody reads it, and the next sweep gets it
+                image.path.unlink()
 
     def get(self, name: str) -> StoredImage | None:
         """The picture of that name, or None where there is none any more."""
@@ -149,8 +146,9 @@ class ImageStore:
         await send({"type": "http.response.start", "status": answer.status, "headers": raw})
         if image is not None:
             try:
-                async for piece in image.pieces(answer.start, answer.stop):
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                async with aclosing(image.pieces(answer.start, answer.stop)) as pieces:
+                    async for piece in pieces:
+                        await send({"type": "http.response.body", "body": piece, "more_body": True})
             except (EOFError, OSError):
                 return  # a body without an end is how ASGI says that it is cut; an OSError may also be a browser that left
         await send({"type": "http.response.body", "body": b""})
@@ -201,11 +199,12 @@ class ImageStore:
             return
         self._held_bytes = 0
         for path in list(self._folder.iterdir()):
-            if _NAME.fullmatch(path.name.removesuffix(_PART_SUFFIX)) is None:
+            name = path.name.removesuffix(_PART_SUFFIX)
+            if _NAME.fullmatch(name) is None:
                 continue
             try:
                 status = path.stat()
-                if status.st_mtime + self._expire_seconds <= now:
+                if status.st_mtime + self._expire_seconds <= now and name not in self._images:
                     path.unlink()
                 else:
                     self._held_bytes += status.st_size
@@ -240,8 +239,7 @@ class Deposit:
             case ImagePreview(index=index, image=preview, choice=choice):
                 return ImagePreview(index, _standing_for(preview, store.add(preview)), choice), None
             case StreamEnd(message=message):
-                images = [self._stand_in(image) for image in message.images]
-                return StreamEnd(message.model_copy(update={"images": images})), None
+                return StreamEnd(self._by_addresses(message)), None
         return event, None
 
     def close(self) -> None:
@@ -264,8 +262,22 @@ class Deposit:
         self._by_address.append((finished, stand_in))
         return stand_in
 
+    def _by_addresses(self, message: Message) -> Message:
+        images = [self._stand_in(image) for image in message.images]
+        alternatives = [self._by_addresses(alternative) for alternative in message.alternatives]
+        return message.model_copy(update={"images": images, "alternatives": alternatives})
+
     def _stand_in(self, image: Image) -> Image:
         return next((stand_in for original, stand_in in self._by_address if original is image), image)
+
+
+@contextmanager
+def _told_as_ours() -> Iterator[None]:
+    """What the disk refuses fails a stream as errors of ours do."""
+    try:
+        yield
+    except OSError as error:
+        raise OrStreamError(f"cannot keep an image: {error.strerror or error}") from error
 
 
 def _standing_for(image: Image, address: str) -> Image:

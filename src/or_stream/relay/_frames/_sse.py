@@ -49,7 +49,7 @@ class Frames(ABC):
 def as_json(value: Any) -> bytes:
     """JSON on one line."""
     try:
-        return to_json(value)
+        return to_json(value, inf_nan_mode="null")
     except PydanticSerializationError:
         # A lone surrogate, which half of a pair that a provider cut becomes: JSON can say it, UTF-8 cannot.
         return json.dumps(value).encode()
