@@ -146,6 +146,16 @@ def test_a_project_of_a_stranger(tmp_path, project, passed, failed):
         assert "1. POST /chat/completions: model is 'openai/gpt-5.4-mini'" in done.stdout
 
 
+def test_pytest_alone(tmp_path):
+    """Without a plugin for asyncio, and without configuration, a project has nothing but pytest and or_stream."""
+    (tmp_path / "test_theirs.py").write_text(PLAIN[: PLAIN.index("@pytest.mark.anyio")])
+    plugins = ("asyncio", "anyio", "aioresponses", "llmock")
+    command = [sys.executable, "-m", "pytest", *OPTIONS, *(f"-pno:{name}" for name in plugins)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS_AT_MOST, check=False)
+    assert done.stdout.startswith("."), done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
 def test_the_document(tmp_path):
     """The tests in docs/emulator.md pass as they stand."""
     text = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text(encoding="utf-8")
