@@ -11,8 +11,9 @@ import pytest
 import trustme
 from counterparties import nginx
 
-from or_stream import BadRequest, ConnectionFailed
+from or_stream import BadRequest, ConnectionFailed, ProviderUnavailable
 from or_stream.emulator import Scenario, Stall, scenarios
+from or_stream.emulator.recording import Recording, exchange_folders
 
 TEXT = "The lamp turns above the grey sea"
 
@@ -132,3 +133,34 @@ async def test_the_command_line_trusts_what_openssl_is_told_to(emulator, tmp_pat
         said, complaints = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0, complaints.decode()
     assert said.decode().strip() == TEXT
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+async def test_a_recorder_in_front_of_https(emulator, client_of, tmp_path, certificate, authority, is_trusted):
+    """Plain HTTP on this side, TLS on the other, with the authorities of OpenSSL; without trust a 502 that says so."""
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    emulator.play(scenarios.text(TEXT))
+    trust = {"SSL_CERT_FILE": str(tmp_path / "authority.pem")} if is_trusted else {}
+    with nginx(tmp_path, to(emulator), certificate=certificate) as address:
+        recorder = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "or_stream", "emulate", "--port", "0"),
+            *("--record", str(tmp_path / "rec"), "--upstream", f"{address}/api/v1"),
+            env={"PATH": os.environ["PATH"], **trust},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        assert recorder.stdout is not None
+        try:
+            base_url = (await asyncio.wait_for(recorder.stdout.readline(), 60)).decode().strip()
+            client = client_of(base_url.removesuffix("/api/v1"))
+            if is_trusted:
+                assert (await client.generate("hi")).text == TEXT
+            else:
+                with pytest.raises(ProviderUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+                    await client.generate("hi")
+        finally:
+            recorder.terminate()
+            await recorder.wait()
+    (recording,) = (Recording.read(path) for path in exchange_folders(tmp_path / "rec"))
+    assert (recording.end, bool(recording.answer.made_here)) == ("complete", not is_trusted)
+    assert b"sk-or-v1-interop" not in b"".join(path.read_bytes() for path in (tmp_path / "rec").rglob("*.*") if path.is_file())

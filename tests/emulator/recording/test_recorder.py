@@ -134,6 +134,28 @@ async def test_pieces_are_recorded_as_they_came(recorder, emulator, recorded, as
     assert times[-1] - times[0] >= 0.03
 
 
+async def test_many_clients_at_once(recorder, recorded, ask):
+    """Each has its own answer, and each its own recording, however they interleave."""
+    names = [f"emulator/{name}" for name in ("text", "text-and-images", "emoji", "json-answer", "refused-402")] * 8
+
+    async def body_of(name: str) -> bytes:
+        async with ask(recorder, model=name) as response:
+            return await response.read()
+
+    bodies = await asyncio.gather(*map(body_of, names))
+    models = {json.loads(each.request_body)["model"] for each in recorded()}
+    assert models == set(names)
+    for name in models:
+        got = sorted(len(body) for body, asked in zip(bodies, names, strict=True) if asked == name)
+        kept = [each for each in recorded() if json.loads(each.request_body)["model"] == name]
+        assert got == sorted(len(each.body) for each in kept)
+        assert {"complete"} == {each.end for each in kept}
+        if name != "emulator/refused-402":  # which has a user id, and that is hidden
+            assert sorted(each.body for each in kept) == sorted(
+                body for body, asked in zip(bodies, names, strict=True) if asked == name
+            )
+
+
 async def test_slow_client_slows_the_server(tmp_path, session, recorded):
     """Where the client does not read, the server cannot send on for ever."""
     blocked = asyncio.Event()
