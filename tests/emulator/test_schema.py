@@ -5,6 +5,8 @@ Where recorded traffic contradicts the schema the recording wins, and the differ
 
 import importlib.util
 import json
+import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from or_stream.emulator import Emulator, FixedWindow, scenarios
+from or_stream.emulator._endpoints._models import models
 
 SCHEMA = Path(__file__).parents[2].parent / "shared" / "facts" / "openapi.yaml"
 MISSING = [name for name in ("yaml", "jsonschema") if importlib.util.find_spec(name) is None]
@@ -88,13 +91,97 @@ async def test_a_generation(emulator, session, path):
     assert [] == faults(shown, answer_of("/generation", 200))
 
 
-@pytest.mark.parametrize("name", ["text", "reasoning-details", "tool-call", "image-only", "midstream-error", "audio"])
+# Where a scenario sends what was recorded, or what a client must survive, and the schema forbids it (docs/wire.md).
+FORBIDDEN = {
+    "finish-unnormalized": {"choices[].finish_reason"},
+    "image-in-message": {"choices[]"},  # without a delta
+    "logprobs-odd": {"choices[].logprobs"},
+    "midstream-error-bare": {"", "error.metadata"},
+    "midstream-error-beside-stop": {"error.metadata"},  # error_type is required, and was never recorded
+    "null-deltas": {"", "choices", "choices[]", "choices[].delta"},
+    "tool-call-arguments-null": {"choices[].delta.tool_calls[].function.arguments"},
+    "tool-call-id-empty": {"choices[].delta.tool_calls[].type"},
+    "tool-call-id-null": {"choices[].delta.tool_calls[].id", "choices[].delta.tool_calls[].function.name"},
+    "tool-call-index-missing": {"choices[].delta.tool_calls[]"},
+    "unknown-fields": {"object", "choices[].finish_reason", "choices[].delta.reasoning_details[]"},
+}
+# What is sent, was recorded, and has no place in the schema.
+UNDECLARED = {
+    "provider",
+    "user_id",
+    "error.metadata.raw",
+    "error.metadata.provider_name",
+    "choices[].native_finish_reason",
+    "choices[].error",
+    "choices[].delta.images",
+    "choices[].delta.annotations",
+    "usage.completion_tokens_details.image_tokens",
+}
+# Other shapes altogether, whose fields are nobody's.
+OTHER_SHAPES = {"null-deltas", "unknown-fields", "image-in-message", "image-repeated-in-message", "logprobs-odd"}
+
+
+def chunks_of(name: str) -> list[Any]:
+    """The JSON of a scenario's events."""
+    events = scenarios.by_name(name)[0].body().replace(b"\r", b"").split(b"\n\n")
+    return [json.loads(event.partition(b":")[2]) for event in events if event.startswith((b"data: {", b"data:{"))]
+
+
+STREAMS = [
+    name
+    for name in scenarios.names()
+    if scenarios.by_name(name)[0].content_type == "text/event-stream"
+    and name not in {"event-too-large", "malformed-json", "end-inside-event", "image-cut"}
+]
+
+
+@pytest.mark.parametrize("name", STREAMS)
 def test_a_chunk(name):
-    """Every chunk of a stream; what is sent beyond the schema it allows."""
-    lines = scenarios.by_name(name)[0].body().splitlines()
-    for line in lines:
-        if line.startswith(b"data: {"):
-            assert [] == faults(json.loads(line[6:]), named("ChatStreamChunk"))
+    """Every chunk of every scenario is as the schema says, but where it is named that and why it is not."""
+    found = {path.removeprefix("$").lstrip(".") for chunk in chunks_of(name) for path in paths(chunk, named("ChatStreamChunk"))}
+    assert found == FORBIDDEN.get(name, set())
+
+
+def paths(value: Any, schema: dict[str, Any]) -> set[str]:
+    """The places of faults, whatever the index."""
+    return {re.sub(r"\[\d+\]", "[]", fault.partition(": ")[0]) for fault in faults(value, schema)}
+
+
+def test_what_the_schema_does_not_have():
+    """All fields that are sent beyond the schema are known, and docs/wire.md names each."""
+    found = {
+        path
+        for name in STREAMS
+        if name not in OTHER_SHAPES
+        for chunk in chunks_of(name)
+        for path in undeclared(chunk, [named("ChatStreamChunk")], "")
+    }
+    assert found == UNDECLARED
+    document = (Path(__file__).parents[2] / "docs" / "wire.md").read_text(encoding="utf-8")
+    assert [path for path in found if f"`{path.removeprefix('choices[].')}`" not in document] == []
+
+
+def undeclared(value: Any, schemas: list[dict[str, Any]], path: str) -> Iterator[str]:
+    """The places of fields that none of these schemas has."""
+    known = [each for schema in schemas for each in alternatives(schema)]
+    if isinstance(value, list):
+        for entry in value:
+            yield from undeclared(entry, [each["items"] for each in known if "items" in each], f"{path}[]")
+    if isinstance(value, dict) and any("properties" in each for each in known):
+        for name, inner in value.items():
+            below = f"{path}.{name}".lstrip(".")
+            having = [each["properties"][name] for each in known if name in each.get("properties", {})]
+            yield from undeclared(inner, having, below) if having else [below]
+
+
+def alternatives(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A schema, and all that it is made of."""
+    if "$ref" in schema:
+        schema = specification()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    yield schema
+    for kind in ("allOf", "anyOf", "oneOf"):
+        for each in schema.get(kind, ()):
+            yield from alternatives(each)
 
 
 async def test_a_whole_answer(emulator, session):
@@ -137,6 +224,26 @@ async def test_a_refusal(session, status, body):
     async with Emulator(credits=10) as emulator, session.post(f"{emulator.base_url}/chat/completions", json=body) as response:
         assert response.status == status
         assert [] == faults(await response.json(), answer_of("/chat/completions", status, "post"))
+
+
+@pytest.mark.parametrize("status", [status for status in scenarios.REFUSALS if status != 504])  # which it does not have
+def test_a_refusal_by_name(status):
+    """The bodies of `refused-400` and the like."""
+    assert [] == faults(scenarios.REFUSALS[status], answer_of("/chat/completions", status, "post"))
+
+
+def test_all_parameters_of_the_catalogue_are_known():
+    """GET /models is asked for each value that the schema lists, and for one that is out of each range it gives."""
+    wrong: list[str] = []
+    for parameter in specification()["paths"]["/models"]["get"]["parameters"]:
+        name, schema = parameter["name"], parameter["schema"]
+        good = schema.get("enum", ())
+        bad = (
+            ["no-such"] if good else [str(schema[end] + step) for end, step in (("minimum", -1), ("maximum", 1)) if end in schema]
+        )
+        wrong += [f"{name}={value}" for value in good if models({name: value}).status != 200]
+        wrong += [f"{name}={value}" for value in bad if models({name: value}).status != 400]
+    assert wrong == []
 
 
 async def test_too_many_requests(emulator, session):
