@@ -107,6 +107,14 @@ def test_scenario_and_key(listening):
     assert 401 == asked(address, key="other")[0]
 
 
+def test_credits_and_rate_limit(listening):
+    """A window that takes two, and what there is to spend."""
+    _, address = listening("--rate-limit", "2/60")
+    assert [200, 200, 429] == [asked(address)[0] for _ in range(3)]
+    _, address = listening("--credits", "0")
+    assert 402 == asked(address)[0]
+
+
 def test_text_delay(listening):
     """Words come with a delay."""
     _, address = listening("--text-delay", "0.01")
@@ -172,7 +180,8 @@ def test_list(invoke):
     """Every scenario is a line that says what it does."""
     result = invoke("emulate", "--list")
     lines = result.stdout.splitlines()
-    assert (0, scenarios.names()) == (result.exit_code, [line.split()[0] for line in lines])
+    names = sorted({*scenarios.names(), *scenarios.names("images")})
+    assert (0, names) == (result.exit_code, [line.split()[0] for line in lines])
     assert all(len(line.split()) > 3 for line in lines)
 
 
@@ -187,6 +196,11 @@ def test_list(invoke):
         ["--record", "a", "--replay", "b"],
         ["--record", "a", "--scenario", "text"],
         ["--replay", "a", "--api-key", "secret"],
+        ["--record", "a", "--credits", "0"],
+        ["--rate-limit", "60"],
+        ["--rate-limit", "0/1"],
+        ["--rate-limit", "5/nan"],
+        ["--credits", "-1"],
         ["--record", "a", "--upstream", "openrouter.ai"],
         ["--port", "65536"],
         ["--text-delay", "-1"],

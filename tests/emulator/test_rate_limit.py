@@ -1,6 +1,7 @@
 """Rate limits: as arithmetic, and as a client meets them."""
 
 import asyncio
+import math
 import time
 
 import pytest
@@ -59,7 +60,10 @@ def test_a_header_never_says_too_few_seconds(seconds):
     [
         lambda: FixedWindow(requests=0, seconds=1),
         lambda: FixedWindow(requests=1, seconds=0),
+        lambda: FixedWindow(requests=1, seconds=math.inf),
+        lambda: FixedWindow(requests=1, seconds=math.nan),
         lambda: TokenBucket(requests_per_second=0),
+        lambda: TokenBucket(requests_per_second=math.nan),
         lambda: TokenBucket(requests_per_second=1, burst=0),
     ],
 )

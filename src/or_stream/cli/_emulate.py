@@ -12,7 +12,7 @@ import typer
 
 from or_stream.cli._outcome import run
 from or_stream.cli.terminal import file_size, printable
-from or_stream.emulator import Emulator, RecordedRequest, Scenario, scenarios
+from or_stream.emulator import Emulator, FixedWindow, RecordedRequest, Scenario, scenarios
 from or_stream.emulator.recording import DEFAULT_UPSTREAM, Exchange, Pace, Recorder, Replay, ReplayServer
 from or_stream.errors import ConfigurationError
 
@@ -20,6 +20,8 @@ __all__ = ["emulate"]
 
 Server = Emulator | Recorder | ReplayServer
 
+_OF_IMAGES: Final = frozenset(scenarios.names("images")) - set(scenarios.names())
+_SCENARIOS: Final = sorted({*scenarios.names(), *_OF_IMAGES})
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 # Of the requests that came, with their bodies, so many are kept in memory: the emulator's own number is for tests.
 _KEEP_REQUESTS: Final = 100
@@ -34,15 +36,16 @@ _ENDS: Final = {
 
 def _list_scenarios(wanted: bool) -> None:
     if wanted:
-        width = max(map(len, scenarios.names()))
-        for name in scenarios.names():
+        width = max(map(len, _SCENARIOS))
+        for name in _SCENARIOS:
             print(f"{name:{width}}  {_about(name)}")
         raise typer.Exit
 
 
 def _about(name: str) -> str:
     """The first line of what is said of a scenario where it is written."""
-    told = getattr(getattr(scenarios, name.replace("-", "_"), None), "__doc__", None)
+    place, function = (scenarios.image_api, name.removeprefix("image-api-")) if name in _OF_IMAGES else (scenarios, name)
+    told = getattr(getattr(place, function.replace("-", "_"), None), "__doc__", None)
     status = name.removeprefix("refused-")
     return told.partition("\n")[0] if told else f"HTTP {status}, as the service says it."
 
@@ -54,7 +57,10 @@ def emulate(
         str, typer.Option(help="The address to listen on. Others than loopback let other machines in.")
     ] = "127.0.0.1",
     scenario: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Answer chat requests with this scenario.", show_default="an assistant")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Answer every request for a generation with this scenario.", show_default="an assistant"
+        ),
     ] = None,
     listed: Annotated[
         bool, typer.Option("--list", callback=_list_scenarios, is_eager=True, help="Print the scenarios and exit.")
@@ -62,6 +68,14 @@ def emulate(
     api_key: Annotated[str | None, typer.Option(help="Accept only this key.", show_default="any key")] = None,
     text_delay: Annotated[float, typer.Option(min=0, help="Seconds between two words of the assistant.")] = 0.0,
     image_seconds: Annotated[float, typer.Option(min=0, help="Seconds that a picture of the assistant takes.")] = 0.0,
+    credits: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="USD", help="What there is to spend; then it answers 402.", show_default="no end"),
+    ] = None,
+    rate_limit: Annotated[
+        str | None,
+        typer.Option(metavar="N/SECONDS", help="So many requests in so many seconds; then it answers 429.", show_default="none"),
+    ] = None,
     record: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Pass everything on to [bold]--upstream[/bold] and record it in this folder."),
@@ -87,7 +101,9 @@ def emulate(
     With [bold]--replay DIR[/bold] the same requests get the recorded answers again.
     A request that was not recorded gets the next recording of its path and model.
     """
-    _refuse_two_of({"--record": record, "--replay": replay, "--scenario or --api-key": scenario or api_key})
+    limit, known = _limit(rate_limit), _known(scenario)
+    emulated = {"--scenario": scenario, "--api-key": api_key, "--credits": credits, "--rate-limit": rate_limit}
+    _refuse_mixtures({"--record": record}, {"--replay": replay}, emulated)
     tell = _tell if verbose or sys.stderr.isatty() else _keep_silent
 
     def server() -> Server:
@@ -100,7 +116,9 @@ def emulate(
             host=host,
             port=port,
             api_key=api_key,
-            scenario=_known(scenario),
+            scenario=known,
+            credits=credits,
+            rate_limit=limit,
             text_delay_seconds=text_delay,
             image_seconds=image_seconds,
             keep_requests=_KEEP_REQUESTS,
@@ -204,12 +222,24 @@ def _pace(text: str) -> Pace:
     return seconds
 
 
-def _refuse_two_of(options: Mapping[str, object]) -> None:
-    if len(given := [name for name, value in options.items() if value is not None]) > 1:
+def _refuse_mixtures(*servers: Mapping[str, object]) -> None:
+    """Refuse options of more than one of the servers."""
+    given = [name for options in servers for name in [name for name, value in options.items() if value is not None][:1]]
+    if len(given) > 1:
         raise typer.BadParameter(f"{given[0]} does not go with {given[1]}: start a server for each")
 
 
+def _limit(text: str | None) -> FixedWindow | None:
+    if text is None:
+        return None
+    requests, _, seconds = text.partition("/")
+    try:
+        return FixedWindow(requests=int(requests), seconds=float(seconds))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not like 60/60: requests, and seconds", param_hint="--rate-limit") from None
+
+
 def _known(scenario: str | None) -> str | None:
-    if scenario is not None and scenario.replace("_", "-") not in scenarios.names():
+    if scenario is not None and scenario.replace("_", "-") not in _SCENARIOS:
         raise typer.BadParameter(f"there is no scenario {scenario!r}; --list shows them all", param_hint="--scenario")
     return scenario

@@ -33,7 +33,7 @@ class FixedWindow:
     """At most `requests` in `seconds`. A window begins with the first request after the one before it."""
 
     def __init__(self, *, requests: int, seconds: float) -> None:
-        if requests < 1 or seconds <= 0:
+        if requests < 1 or not 0 < seconds < math.inf:
             raise ValueError(f"a window takes at least one request in some time, not {requests} in {seconds} seconds")
         self.requests: int = requests
         self.seconds: float = seconds
@@ -53,7 +53,7 @@ class TokenBucket:
     """`burst` requests at once, and from then on `requests_per_second`, evenly."""
 
     def __init__(self, *, requests_per_second: float, burst: int = 1) -> None:
-        if requests_per_second <= 0 or burst < 1:
+        if not 0 < requests_per_second < math.inf or burst < 1:
             raise ValueError(f"a bucket holds at least one request and fills, not {burst} at {requests_per_second} a second")
         self.requests_per_second: float = requests_per_second
         self.burst: int = burst
