@@ -13,6 +13,7 @@ import pytest
 
 from or_stream import errors, events
 from or_stream.emulator import Emulator
+from or_stream.emulator.testing import OpenRouter
 from or_stream.sse import SSEParser
 from support.web_servers import served_by_aiohttp, served_by_uvicorn
 
@@ -67,7 +68,14 @@ async def test_snippet(emulator, source):
     """A snippet runs; the tests that it defines pass."""
     for name, defined in (await run_snippet(source)).items():
         if name.startswith("test_"):
-            await defined()
+            await asyncio.to_thread(run_as_a_test, defined)
+
+
+def run_as_a_test(defined):
+    """A test of the README, with the fixture that it takes."""
+    with OpenRouter() as openrouter, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("OPENROUTER_BASE_URL", openrouter.base_url)
+        defined(openrouter)
 
 
 async def test_fastapi_backend(emulator):

@@ -14,8 +14,9 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 PROGRAM = "".join(block for block in BLOCKS if block != TESTS)
 
 
-async def test_program():
+async def test_program(tmp_path, monkeypatch):
     """The blocks under "In a program" and after, one after the other, as one program."""
+    monkeypatch.chdir(tmp_path)
     names = {"__name__": "document"}
     running = eval(compile(PROGRAM, str(DOCUMENT), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
     await running

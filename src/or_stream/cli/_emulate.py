@@ -50,41 +50,44 @@ def _about(name: str) -> str:
     return told.partition("\n")[0] if told else f"HTTP {status}, as the service says it."
 
 
+_Scenario = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Answer every request for a generation with this scenario.", show_default="an assistant"),
+]
+_Credits = Annotated[
+    float | None,
+    typer.Option(min=0, metavar="USD", help="What there is to spend; then it answers 402.", show_default="no end"),
+]
+_RateLimit = Annotated[
+    str | None,
+    typer.Option(metavar="N/SECONDS", help="So many requests in so many seconds; then it answers 429.", show_default="none"),
+]
+_Record = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Pass everything on to [bold]--upstream[/bold] and record it in this folder."),
+]
+_Pace = Annotated[str, typer.Option(help="Of a replay: [bold]recorded[/bold], [bold]none[/bold], or seconds between two pieces.")]
+
+
 def emulate(
     *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free port.")] = 8080,
     host: Annotated[
         str, typer.Option(help="The address to listen on. Others than loopback let other machines in.")
     ] = "127.0.0.1",
-    scenario: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Answer every request for a generation with this scenario.", show_default="an assistant"
-        ),
-    ] = None,
+    scenario: _Scenario = None,
     listed: Annotated[
         bool, typer.Option("--list", callback=_list_scenarios, is_eager=True, help="Print the scenarios and exit.")
     ] = False,
     api_key: Annotated[str | None, typer.Option(help="Accept only this key.", show_default="any key")] = None,
     text_delay: Annotated[float, typer.Option(min=0, help="Seconds between two words of the assistant.")] = 0.0,
     image_seconds: Annotated[float, typer.Option(min=0, help="Seconds that a picture of the assistant takes.")] = 0.0,
-    credits: Annotated[
-        float | None,
-        typer.Option(min=0, metavar="USD", help="What there is to spend; then it answers 402.", show_default="no end"),
-    ] = None,
-    rate_limit: Annotated[
-        str | None,
-        typer.Option(metavar="N/SECONDS", help="So many requests in so many seconds; then it answers 429.", show_default="none"),
-    ] = None,
-    record: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Pass everything on to [bold]--upstream[/bold] and record it in this folder."),
-    ] = None,
+    credits: _Credits = None,
+    rate_limit: _RateLimit = None,
+    record: _Record = None,
     upstream: Annotated[str, typer.Option(metavar="URL", help="The server to record.")] = DEFAULT_UPSTREAM,
     replay: Annotated[Path | None, typer.Option(metavar="DIR", help="Serve the recordings in this folder.")] = None,
-    pace: Annotated[
-        str, typer.Option(help="Of a replay: [bold]recorded[/bold], [bold]none[/bold], or seconds between two pieces.")
-    ] = "recorded",
+    pace: _Pace = "recorded",
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="A line for each request also where standard error is no terminal.")
     ] = False,
