@@ -22,8 +22,9 @@ from or_stream import (
     Timeouts,
 )
 from or_stream.catalog import Model
-from or_stream.client import _catalog, _transport
+from or_stream.client import _catalog
 from or_stream.client._catalog import Catalog
+from or_stream.client.transport import _session
 from support.raw_server import RawServer, head
 from support.service import Service, refusal
 
@@ -425,7 +426,7 @@ async def test_wrong_answer(asked, body, error):
 
 async def test_answer_without_end(client_of, monkeypatch):
     """An answer that is too long is given up, not collected."""
-    monkeypatch.setattr(_transport, "_MAX_JSON_BODY_BYTES", 2**20)
+    monkeypatch.setattr(_session, "_MAX_JSON_BODY_BYTES", 2**20)
 
     async def play(connection):
         await connection.request()

@@ -19,7 +19,7 @@ from or_stream import (
 )
 from or_stream.client._clocks import Clocks
 from or_stream.emulator import Comment, Done, Scenario, Wait, WaitFor, scenarios
-from support.raw_server import RawServer
+from support.raw_server import RawServer, head
 
 ONCE = RetryPolicy(attempts=1)
 WORDS = scenarios.text("one").steps  # comments, words, ending
@@ -264,3 +264,22 @@ async def test_one_timer_for_many_reads(client, emulator):
     async for event in stream:
         assert not isinstance(event, StreamStart) or stream.status == "streaming"
     assert count <= 3
+
+
+@pytest.mark.parametrize("content", [b"", b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'])
+async def test_flood_of_comments(client_of, content):
+    """Comments that come faster than they can be read leave no moment in which nobody waits, and keep no stream alive."""
+
+    async def play(connection):
+        await connection.request()
+        connection.send(head() + content)
+        while not connection.left.is_set():
+            if connection.unsent_bytes < 1_000_000:
+                connection.send(b": OPENROUTER PROCESSING\n\n" * 10_000)
+            await asyncio.sleep(0)
+
+    async with RawServer(play) as server, client_of(server, timeouts=Timeouts(first_content=0.5, idle=0.5)) as client:
+        with pytest.raises(StreamTimeout) as caught:
+            async with asyncio.timeout(20):
+                await client.generate("x")
+    assert caught.value.phase == ("idle" if content else "first_content")

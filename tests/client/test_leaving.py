@@ -390,7 +390,8 @@ async def test_ways_to_leave_are_no_errors(emulator, client):
 # ---- whole programs
 
 PROGRAM = """
-import asyncio, gc, glob, os, signal, sys, tempfile, threading
+import asyncio, gc, glob, os, signal, sys, tempfile, threading, traceback, warnings
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 from or_stream import *
 from or_stream.emulator import Emulator, Scenario, Stall, scenarios
 
@@ -425,6 +426,19 @@ class Server:
             print("still open")
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
+
+def in_a_fork(work):
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    try:
+        work()
+        gc.collect()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
 
 async def begin(stream):
     events = aiter(stream)
@@ -489,6 +503,61 @@ PROGRAMS = {
             async with Client() as client: await client.generate("x", model="emulator/trailing-bytes")
             await generate("x", model="emulator/trailing-bytes")
         with Server(): asyncio.run(main())
+    """,
+    "a fork after the shared client was used": """
+        def once():
+            asyncio.run(generate("x"))
+        with Server():
+            once()
+            assert in_a_fork(once) == 0
+            once()
+    """,
+    "a fork beside streams that are read": """
+        async def main(folder):
+            async with Client() as client:
+                await client.generate("x")
+                await generate("x")
+                streams = [client.stream("x", model=FOREVER), stream("x", model=FOREVER)]
+                open_ = [await begin(stream_) for stream_ in streams]
+                half = client.stream("half", save_to=folder)
+                pictures = aiter(half)
+                while not isinstance(await anext(pictures), ImageStart): pass
+                def work():
+                    asyncio.run(client.generate("x"))
+                    asyncio.run(generate("x"))
+                    half.leave()
+                    streams[0].leave()
+                assert in_a_fork(work) == 0
+                for events in open_:
+                    for _ in range(50): await anext(events)
+                assert len(os.listdir(folder)) == 1
+                await client.generate("x")
+                await generate("x")
+                for stream_ in (*streams, half): await stream_.aclose()
+        def script(request):
+            return Scenario((*scenarios.image_cut().steps, Stall())) if "half" in str(request.body) else None
+        with Server() as emulator, tempfile.TemporaryDirectory() as folder:
+            emulator.script = script
+            asyncio.run(main(folder))
+    """,
+    "a fork that drops a stream and a client": """
+        loop = asyncio.new_event_loop()
+        async def more(events):
+            for _ in range(50): await anext(events)
+        def work():
+            global stream_, events, client
+            del stream_, events, client
+            gc.collect()
+            asyncio.run(generate("x"))
+        with Server():
+            client = Client()
+            stream_ = client.stream("x", model=FOREVER)
+            events = loop.run_until_complete(begin(stream_))
+            assert in_a_fork(work) == 0
+            loop.run_until_complete(asyncio.wait_for(more(events), 5))
+            loop.run_until_complete(stream_.aclose())
+            loop.run_until_complete(client.aclose())
+            loop.close()
     """,
     "loops in threads": """
         def work():

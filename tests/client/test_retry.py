@@ -296,6 +296,16 @@ async def test_reset_time_inside_a_stream(client_of):
     assert 60 < await hint_of(client_of, 200, b"data: %b\n\n" % error, "text/event-stream") <= 70
 
 
+@pytest.mark.parametrize("header", ["Retry_After", "X_RateLimit_Reset"])
+@pytest.mark.parametrize(
+    ("content_type", "body"), [("text/event-stream", b"data: %b\n\n" % PLAIN), ("application/json", PLAIN)], ids=["sse", "json"]
+)
+async def test_hint_in_the_headers_of_an_answer(client_of, header, content_type, body):
+    """The headers of an answer that turns out to be an error count as those of a refusal do."""
+    value = "70" if header == "Retry_After" else str(int((time.time() + 70) * 1000))
+    assert 60 < await hint_of(client_of, 200, body, content_type, **{header: value}) <= 70
+
+
 async def test_reset_time_of_another_status(client_of):
     """A limit that was not reached is no reason to wait: servers send its headers with every answer."""
     assert await hint_of(client_of, 502, PLAIN, X_RateLimit_Reset=str(int((time.time() + 50) * 1000))) is None

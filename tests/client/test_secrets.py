@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import traceback
+from base64 import b64encode
+from urllib.parse import quote_plus
 
 import pytest
 
@@ -75,6 +77,40 @@ async def test_server_that_repeats_the_key(client_of, key, make):
         with pytest.raises(OrStreamError) as caught:
             await client.generate("x", modalities=["text"])
     assert key not in str(caught.value) + repr(caught.value)
+    assert key not in "".join(traceback.format_exception(caught.value))
+
+
+ODD_KEY = "team7.Lamp/Key+42=="
+
+
+@pytest.mark.parametrize("spelling", [str, str.upper, quote_plus, lambda key: b64encode(key.encode()).decode()])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda echo: answer(echo, 401, "text/plain"),
+        lambda echo: answer(b'{"error":{"message":"%b","code":401}}' % echo, 401, "application/json"),
+        lambda echo: answer(b'{"error":{"message":"no","code":"%b","metadata":{"%b":[{"a":"%b"}]}}}' % (echo, echo, echo), 403),
+        lambda echo: answer(b'{"error":{"message":"no","metadata":{"raw":"%b","provider_name":"%b"}}}' % (echo, echo), 403),
+        lambda echo: answer(b'data: {"error":{"message":"%b","code":502,"metadata":{"a":"%b"}}}\n\n' % (echo, echo)),
+        lambda echo: answer(b"data: " + echo + b"\n\n"),
+        lambda echo: echo + b"\r\n\r\n",
+    ],
+)
+async def test_key_that_looks_like_none(client_of, make, spelling):
+    """A key of a gateway, in any form in which a server might say it again, is in nothing that is printed of an error."""
+    said = spelling(ODD_KEY)
+
+    async def play(connection):
+        await connection.request()
+        connection.send(make(b"your key %b!" % said.encode()))
+        connection.finish()
+
+    async with RawServer(play) as server, client_of(server, api_key=ODD_KEY) as client:
+        with pytest.raises(OrStreamError) as caught:
+            await client.generate("x", modalities=["text"])
+    error = caught.value
+    printed = [*traceback.format_exception(error), *map(repr, vars(error).values())]
+    assert [line for line in printed if said in line or said in line.replace("\\", "")] == []
 
 
 async def test_traceback_with_local_variables(key):

@@ -383,6 +383,7 @@ class FakeResponse:
 
     framing = "sse"
     generation_id = None
+    is_of_parent = False
 
     def __init__(self, *pieces):
         self.pieces, self.closed = list(pieces), False
@@ -396,6 +397,9 @@ class FakeResponse:
 
     def close(self):
         self.closed = True
+
+    def explain(self, error):
+        pass
 
     end = close
 

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import ssl
+import tracemalloc
 import zlib
 from unittest.mock import Mock
 
@@ -156,7 +157,7 @@ async def test_body_of_a_refusal_is_cut(client_of, reset):
 
 async def test_body_of_a_refusal_never_ends(client_of, monkeypatch):
     """Nor is it waited for very long."""
-    monkeypatch.setattr("or_stream.client._transport._ERROR_BODY_SECONDS", 0.1)
+    monkeypatch.setattr("or_stream.client.transport._session._ERROR_BODY_SECONDS", 0.1)
     begun = head(429, "application/json", Content_Length="999") + as_object(429)
     error = await error_of(client_of, begun, keep=True)
     assert isinstance(error, RateLimited)
@@ -318,12 +319,68 @@ async def test_closed_before_the_headers(client_of, data, reset):
     assert len(str(error)) < 200
 
 
-async def test_garbage_inside_chunked_encoding(client_of):
-    """A chunk without a size, after good ones, of which aiohttp does not tell its reader: the idle clock ends the stream."""
+@pytest.mark.parametrize("garbage", [b"zz not a size\r\n", b"f" * 20 + b"\r\n", b"4\r\n: a\nmore than that\r\n"])
+@pytest.mark.parametrize("ending", [{}, {"keep": True}, {"reset": True}])
+async def test_garbage_inside_chunked_encoding(client_of, garbage, ending):
+    """A chunk without a size, or longer than it, after good ones ends the stream at once, whatever the server does then."""
     good = head(Transfer_Encoding="chunked") + chunked(BODY.partition(b"data: [DONE]")[0][:1000], end=False)
-    error = await error_of(client_of, good, b"zz not a size\r\n", timeouts=Timeouts(idle=0.2))
-    assert isinstance(error, ProtocolViolation | StreamTruncated | StreamTimeout)
+    error = await error_of(client_of, good, garbage, timeouts=Timeouts(idle=60), **ending)
+    assert isinstance(error, ProtocolViolation)
+    assert "not proper HTTP" in str(error)
     assert error.partial.text
+
+
+async def test_connection_that_is_used_again_keeps_nothing(client_of):
+    """What watches the connection of an answer is gone with the answer."""
+    async with says(answer(BODY), keep=True) as server, client_of(server) as client:
+        for _ in range(5):
+            await client.generate("x")
+        ((protocol, _),) = next(iter(client._transport._session.connector._conns.values()))
+        assert not protocol.closed._callbacks
+        assert len(server.connections) == 1
+
+
+@pytest.mark.parametrize("filler", [b"\n", b": \n", b"data:\n\n"])
+async def test_compressed_flood(client_of, filler):
+    """A few compressed kilobytes that unpack to gigabytes of nothing are read in bounded memory, until a clock runs out."""
+    compressor = zlib.compressobj(wbits=31)
+    body = b"".join([compressor.compress(filler * 1_000_000) for _ in range(300)])
+    tracemalloc.start()
+    try:
+        error = await error_of(
+            client_of,
+            head(Content_Encoding="gzip", Content_Length=str(len(body) + 1)) + body,
+            keep=True,
+            timeouts=Timeouts(first_content=0.3),
+        )
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert isinstance(error, StreamTimeout)
+    assert error.phase == "first_content"
+    assert peak < 20_000_000 + 2 * len(body)
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "beginning", "expected"),
+    [
+        (200, "text/event-stream", b"data: ", ProtocolViolation),
+        (200, "application/json", b"", ProtocolViolation),
+        (500, "application/json", b"", ServerFailed),
+    ],
+)
+async def test_compressed_bomb(client_of, status, content_type, beginning, expected):
+    """One event, one document or one refusal that unpacks to more than its limit is given up there."""
+    body = gzip.compress(beginning + b"x" * 50_000_000)
+    said = head(status, content_type, Content_Encoding="gzip", Content_Length=str(len(body))) + body
+    tracemalloc.start()
+    try:
+        error = await error_of(client_of, said, keep=True, limits=Limits(event_bytes=1_000_000))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert isinstance(error, expected)
+    assert peak < 20_000_000
 
 
 # ---- compression
@@ -367,7 +424,7 @@ async def test_connection_is_used_again(client_of):
 
 async def test_connection_that_stays_silent_after_done(client_of, monkeypatch):
     """A server that keeps the body open after [DONE] is not waited for, and its connection is dropped soon."""
-    monkeypatch.setattr("or_stream.client._transport._LINGER_SECONDS", 0.05)
+    monkeypatch.setattr("or_stream.client.transport._session._LINGER_SECONDS", 0.05)
     async with (
         says(head(Transfer_Encoding="chunked") + chunked(BODY, end=False), keep=True) as server,
         client_of(server) as client,

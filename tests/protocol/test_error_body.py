@@ -1,5 +1,6 @@
 """or_stream.protocol._error_body: error objects of every shape, and no key in any message."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -208,6 +209,27 @@ def test_how_far_a_reset_is(code: int, now: float | None, seconds: float | None)
     body = ErrorBody.read({"code": code, "metadata": {"headers": {"X-RateLimit-Reset": "1050000"}}})
     assert body.stream_failed(now).retry_after == seconds
     assert body.api_status_error(code, now).retry_after == seconds
+
+
+def test_deep_error():
+    """An error of a thousand levels is cut to what can be walked through, wherever the levels are."""
+    deep: Any = "sk-or-v1-0123456789"
+    for level in range(1000):
+        deep = [deep] if level % 2 else {"a": deep}
+    for error in (deep, {"metadata": deep}, {"metadata": {"raw": deep}}, {"code": deep, "message": deep}):
+        body = ErrorBody.read(error)
+        assert len(repr(body)) < 2000
+        assert copy.deepcopy(body.stream_failed()).metadata == body.metadata
+
+
+def test_words_of_an_error_are_short():
+    """A code, a type and a provider are words and not pages."""
+    long = "y" * 10**6
+    error = ErrorBody.read(
+        {"code": long, "message": long, "metadata": {"error_type": long, "provider_name": long, "raw": long}}
+    ).stream_failed()
+    assert [len(text or "") for text in (error.code, error.error_type, error.provider)] == [200, 200, 200]
+    assert len(str(error)) < 5000
 
 
 def test_data_urls_are_shortened():

@@ -78,13 +78,18 @@ class Connection(asyncio.Protocol):
     def send(self, data: bytes) -> None:
         self._transport.write(data)
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What was sent and has not left this process."""
+        return self._transport.get_write_buffer_size()
+
     def finish(self) -> None:
         """FIN, behind all that was sent."""
         self._transport.close()
 
     async def reset(self) -> None:
         """RST, once all that was sent has left this process."""
-        while self._transport.get_write_buffer_size():  # noqa: ASYNC110  # asyncio has no public way to wait for it
+        while self.unsent_bytes:  # noqa: ASYNC110  # asyncio has no public way to wait for it
             await asyncio.sleep(0.001)
         if not self._transport.is_closing():
             self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

@@ -12,8 +12,8 @@ from or_stream.client._clocks import Clocks, Timeouts
 from or_stream.client._image_files import FileSink, new_stem
 from or_stream.client._request import Request
 from or_stream.client._retry import RetryPolicy, seconds_before_retry
-from or_stream.client._transport import Response
 from or_stream.client._view import View
+from or_stream.client.transport import Response
 from or_stream.errors import ConfigurationError, ImageNotSaved, NoImageProduced, OrStreamError, StreamTruncated
 from or_stream.events import (
     AnnotationDelta,
@@ -250,29 +250,30 @@ class ChatStream:
         assert self._clocks is not None
         data = self._unread[self._unread_from : self._unread_from + _SLICE_BYTES]
         self._unread_from += len(data)
-        if not data:
-            self._unread = b""
-            self._clocks.begin_wait()
-            try:
+        self._clocks.begin_wait()
+        try:
+            if data:
+                await asyncio.sleep(0)  # each of many streams gets its first events before any gets the rest of a large read
+            else:
+                self._unread = b""
                 data = await response.read()
-            except OrStreamError as error:
-                self._clocks.check(error)
-                raise
-            finally:
-                self._clocks.end_wait()
-            if not self._is_left():
-                self._stats.bytes += len(data)
-        else:
-            await asyncio.sleep(0)  # each of many streams gets its first events before any gets the rest of a large read
-        if self._is_left():
-            return []
-        elapsed_seconds = self._clocks.elapsed_seconds()
-        if not data:
-            return self._pipeline.finish(elapsed_seconds)
-        if len(data) > _SLICE_BYTES and not self._pipeline.is_lifting:
-            self._unread, self._unread_from = data, _SLICE_BYTES
-            data = data[:_SLICE_BYTES]
-        return self._pipeline.feed(data, elapsed_seconds)
+                if not self._is_left():
+                    self._stats.bytes += len(data)
+            if self._is_left():
+                return []
+            elapsed_seconds = self._clocks.elapsed_seconds()
+            if not data:
+                return self._pipeline.finish(elapsed_seconds)
+            if len(data) > _SLICE_BYTES and not self._pipeline.is_lifting:
+                self._unread, self._unread_from = data, _SLICE_BYTES
+                data = data[:_SLICE_BYTES]
+            return self._pipeline.feed(data, elapsed_seconds)
+        except OrStreamError as error:
+            self._clocks.check(error)
+            raise
+        finally:
+            # What it takes to look through the bytes counts too: those of a flood of comments are always there.
+            self._clocks.end_wait()
 
     def _take(self, events: list[Event], failure: OrStreamError | None) -> None:
         """What one read, or one request, has come to."""
@@ -280,6 +281,8 @@ class ChatStream:
             if failure is not None:
                 events = self._pipeline.close(failure)
             failure = self._pipeline.failure
+            if failure is not None:
+                self._response.explain(failure)
         if events:
             self._note(events)
             self._queue(events)
@@ -364,10 +367,11 @@ class ChatStream:
         self._unread = b""
         if self._clocks is not None:
             self._clocks.stop()
+        is_of_parent = self._response is not None and self._response.is_of_parent
         if self._response is not None:
             self._response.close()
             self._response = None
-        if self._pipeline is not None:
+        if self._pipeline is not None and not is_of_parent:  # else the files that are half written are the parent's too
             self._pipeline.close()
 
     def _sink_opener(self) -> Callable[[int], ImageSink] | None:

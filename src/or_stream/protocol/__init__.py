@@ -6,8 +6,8 @@
 `Pipeline` joins the stages: feed it the bytes of an answer in pieces of any size.
 """
 
-from or_stream.protocol._error_body import ErrorBody, redact
+from or_stream.protocol._error_body import ErrorBody, conceal, redact
 from or_stream.protocol._images import ImageSink, MemorySink
 from or_stream.protocol._pipeline import Framing, Limits, Pipeline
 
-__all__ = ["ErrorBody", "Framing", "ImageSink", "Limits", "MemorySink", "Pipeline", "redact"]
+__all__ = ["ErrorBody", "Framing", "ImageSink", "Limits", "MemorySink", "Pipeline", "conceal", "redact"]

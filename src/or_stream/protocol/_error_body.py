@@ -2,16 +2,23 @@
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import quote
 
 from or_stream.errors import APIStatusError, StreamFailed, error_class_for_status
 
-__all__ = ["ErrorBody", "redact"]
+__all__ = ["ErrorBody", "conceal", "redact"]
 
 _MAX_RAW_CHARACTERS: Final = 500
 _MAX_MESSAGE_CHARACTERS: Final = 4000
+# An error may say so much about a provider, or give so much as its type or its code.
+_MAX_WORD_CHARACTERS: Final = 200
+_MAX_DEPTH: Final = 32
+# "key" or "test" serves as a key of a server that wants none, and is a word that errors need.
+_SHORTEST_SECRET: Final = 8
 _SECRETS: Final = re.compile(r"(sk-(?:or-)?)[A-Za-z0-9_-]{8,}|(Bearer )[^\s\"']+")
 _DATA_URL: Final = re.compile(r"(data:[^;,\s]{0,100};base64,)[A-Za-z0-9+/=\\]{16,}")
 
@@ -21,12 +28,42 @@ def redact(text: str) -> str:
     return _DATA_URL.sub(r"\1...", _SECRETS.sub(lambda match: f"{match[1] or match[2]}...", text))
 
 
-def _redacted(value: Any) -> Any:
+def conceal(error: BaseException | None, authorization: str) -> None:
+    """Take the key of a request out of all that an exception and its causes say: servers repeat it, and not all look like keys.
+
+    `authorization` is the value of the header, `Bearer` and the key.
+    """
+    secret = authorization.rpartition(" ")[2]
+    if len(secret) < _SHORTEST_SECRET:
+        return
+    spellings = {secret, quote(secret, safe=""), b64encode(secret.encode()).decode()}
+    pattern = re.compile("|".join(re.escape(spelling) for spelling in spellings), re.IGNORECASE)
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        error.args = tuple(_replaced(argument, pattern) for argument in error.args)
+        for name, value in vars(error).items():
+            setattr(error, name, _replaced(value, pattern))
+        error = error.__cause__ or error.__context__
+
+
+def _replaced(value: Any, pattern: re.Pattern[str]) -> Any:
+    if isinstance(value, str):
+        return pattern.sub("...", value)
+    if isinstance(value, dict):
+        return {_replaced(name, pattern): _replaced(item, pattern) for name, item in value.items()}
+    return [_replaced(item, pattern) for item in value] if isinstance(value, list) else value
+
+
+def _redacted(value: Any, depth: int = 0) -> Any:
+    """`value` as an exception may show it: without keys and data, and not so deep that a walk through it takes all the stack."""
     if isinstance(value, str):
         return redact(value)
+    if isinstance(value, dict | list) and depth >= _MAX_DEPTH:
+        return "..."
     if isinstance(value, dict):
-        return {name: _redacted(item) for name, item in value.items()}
-    return [_redacted(item) for item in value] if isinstance(value, list) else value
+        return {redact(name): _redacted(item, depth + 1) for name, item in value.items()}
+    return [_redacted(item, depth + 1) for item in value] if isinstance(value, list) else value
 
 
 @dataclass(slots=True)
@@ -50,25 +87,24 @@ class ErrorBody:
     def read(cls, error: Any) -> "ErrorBody":
         """From the value of an `error` field, of any type: proxies send plain strings."""
         if not isinstance(error, dict):
-            return cls(message=redact(str(error))[:_MAX_RAW_CHARACTERS])
+            return cls(message=redact(str(_redacted(error)))[:_MAX_RAW_CHARACTERS])
         metadata = _redacted(_mapping(error.get("metadata")))
         availability = _mapping(error.get("availability"))
         code = error.get("code")
         status = _number(code) or _number(error.get("http_status"))
         headers = {str(name).lower(): value for name, value in _mapping(metadata.get("headers")).items()}
-        error_type = metadata.get("error_type") or error.get("error_type") or error.get("type")
-        provider = metadata.get("provider_name")
+        provider = _word(metadata.get("provider_name"))
         return cls(
             message=_message(error.get("message"), metadata, provider),
-            code=code if isinstance(code, int | str) else None,
+            code=code if isinstance(code, int) else _word(code),
             status=int(status) if status and 100 <= status <= 599 else None,
-            error_type=error_type if isinstance(error_type, str) else None,
+            error_type=_word(metadata.get("error_type") or error.get("error_type") or error.get("type")),
             metadata=metadata,
             retry_after=_first_number(
                 availability.get("retry_after"), metadata.get("retry_after_seconds"), headers.get("retry-after")
             ),
             reset_at_milliseconds=_number(headers.get("x-ratelimit-reset")),
-            provider=provider if isinstance(provider, str) else None,
+            provider=provider,
             retryable=availability["retryable"] if isinstance(availability.get("retryable"), bool) else None,
         )
 
@@ -111,6 +147,10 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _word(value: Any) -> str | None:
+    return redact(value[:_MAX_WORD_CHARACTERS]) if isinstance(value, str) else None
+
+
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -125,7 +165,7 @@ def _first_number(*values: Any) -> float | None:
     return next((number for value in values if (number := _number(value)) is not None), None)
 
 
-def _message(message: Any, metadata: Mapping[str, Any], provider: Any) -> str:
+def _message(message: Any, metadata: Mapping[str, Any], provider: str | None) -> str:
     """The error's own words, and what the provider said behind "Provider returned error" (a JSON text, prose, or an object)."""
     text = (
         message[:_MAX_MESSAGE_CHARACTERS]
@@ -135,7 +175,7 @@ def _message(message: Any, metadata: Mapping[str, Any], provider: Any) -> str:
     raw = metadata.get("raw")
     if isinstance(raw, str):
         try:
-            raw = json.loads(raw)
+            raw = _redacted(json.loads(raw))
         except (ValueError, RecursionError):
             raw = raw.strip()
     inner = _mapping(raw).get("error", raw)
@@ -143,6 +183,6 @@ def _message(message: Any, metadata: Mapping[str, Any], provider: Any) -> str:
     if detail and detail != text:
         detail = detail if isinstance(detail, str) else json.dumps(detail, default=str)
         text = f"{text}: {detail[:_MAX_RAW_CHARACTERS]}"
-    if isinstance(provider, str) and provider:
+    if provider:
         text = f"{text} (provider {provider})"
     return redact(text)

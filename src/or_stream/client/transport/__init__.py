@@ -1,0 +1,6 @@
+"""HTTP over aiohttp, the only place of the client that imports it: requests, bytes, foreign exceptions mapped."""
+
+from or_stream.client.transport._response import Response
+from or_stream.client.transport._session import Session, Transport
+
+__all__ = ["Response", "Session", "Transport"]
