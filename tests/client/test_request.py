@@ -9,7 +9,7 @@ import pytest
 from aioresponses import CallbackResult, aioresponses
 
 from or_stream import Client, ConfigurationError, Image, Message, NotFound, RetryPolicy, Timeouts, ToolCall
-from or_stream.client._request import DEFAULT_MODEL, BodyOptions, build_request
+from or_stream.client.request import DEFAULT_MODEL, BodyOptions, build_request
 from or_stream.emulator import picture, scenarios
 
 PNG = picture("a lamp", 8, 8)

@@ -31,7 +31,7 @@ from or_stream import (
     Timeouts,
     ToolCallEnd,
 )
-from or_stream.client._request import build_request
+from or_stream.client.request import build_request
 from or_stream.emulator import Scenario, WaitFor, scenarios
 
 TEXT = scenarios.TEXT

@@ -2,9 +2,9 @@
 
 from or_stream.client._client import DEFAULT_BASE_URL, Client, generate, stream
 from or_stream.client._clocks import Timeouts
-from or_stream.client._request import DEFAULT_MODEL, GenerationOptions, ImageConfig, ImageInput, MessageParam
 from or_stream.client._retry import RetryPolicy
 from or_stream.client._stream import ChatStream, StreamStats
+from or_stream.client.request import DEFAULT_MODEL, GenerationOptions, ImageConfig, ImageInput, MessageParam
 
 __all__ = [
     "DEFAULT_BASE_URL",

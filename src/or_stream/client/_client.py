@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from or_stream.client._clocks import Timeouts
-from or_stream.client._request import GenerationOptions, Prompt, Request, build_request, checked_headers
 from or_stream.client._retry import RetryPolicy
 from or_stream.client._stream import ChatStream
+from or_stream.client.request import GenerationOptions, Prompt, Request, build_request, checked_headers
 from or_stream.client.transport import Response, Session, Transport
 from or_stream.errors import ConfigurationError
 from or_stream.protocol import Limits

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from or_stream.client._clocks import Clocks, Timeouts
 from or_stream.client._image_files import FileSink, new_stem
-from or_stream.client._request import Request
 from or_stream.client._retry import RetryPolicy, seconds_before_retry
 from or_stream.client._view import View
+from or_stream.client.request import Request
 from or_stream.client.transport import Response
 from or_stream.errors import ConfigurationError, ImageNotSaved, NoImageProduced, OrStreamError, StreamTruncated
 from or_stream.events import (

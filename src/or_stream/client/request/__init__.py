@@ -1,0 +1,26 @@
+"""Arguments -> requests: their JSON bodies and headers. Pure but for reading the pictures that are sent in."""
+
+from or_stream.client.request._encoding import checked_headers
+from or_stream.client.request._options import (
+    DEFAULT_MODEL,
+    BodyOptions,
+    GenerationOptions,
+    ImageConfig,
+    ImageInput,
+    MessageParam,
+    Prompt,
+)
+from or_stream.client.request._request import Request, build_request
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "BodyOptions",
+    "GenerationOptions",
+    "ImageConfig",
+    "ImageInput",
+    "MessageParam",
+    "Prompt",
+    "Request",
+    "build_request",
+    "checked_headers",
+]

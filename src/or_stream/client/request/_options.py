@@ -1,0 +1,157 @@
+"""What `stream` and `generate` take: the names, their types, and what is refused before anything else is looked at."""
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypedDict, get_type_hints
+
+from or_stream.client._clocks import Timeouts
+from or_stream.client._retry import RetryPolicy
+from or_stream.errors import ConfigurationError
+from or_stream.values import Image, Message
+
+__all__ = [
+    "BODY_OPTIONS",
+    "DEFAULT_MODEL",
+    "BodyOptions",
+    "GenerationOptions",
+    "ImageConfig",
+    "ImageInput",
+    "MessageParam",
+    "Prompt",
+    "check_options",
+]
+
+DEFAULT_MODEL: Final = "google/gemini-2.5-flash-image"
+"""A model that answers with text and pictures. Set $OR_STREAM_MODEL, or pass `model=`, for another."""
+
+ImageInput = str | os.PathLike[str] | bytes | Image
+"""A picture to send: the path of a file, its bytes, an http(s) address, a data URL, or an `Image` of an earlier answer."""
+
+MessageParam = Mapping[str, Any] | Message
+"""A message of a conversation: as the API wants it, or the `Message` of an earlier turn."""
+
+Prompt = str | Sequence[MessageParam]
+
+
+class ImageConfig(TypedDict, total=False):
+    """What pictures to make. Which keys and values a model takes differs; unknown keys are passed on."""
+
+    aspect_ratio: str
+    image_size: str
+    quality: str
+    size: str
+    background: str
+    output_format: str
+    output_compression: int
+    moderation: str
+    strength: float
+    style: str
+    rgb_colors: list[list[int]]
+    background_rgb_color: list[int]
+    text_layout: list[dict[str, Any]]
+    font_inputs: list[dict[str, str]]
+    super_resolution_references: list[str]
+
+
+class BodyOptions(TypedDict, total=False):
+    """Parameters of the API that go into the body as they are (https://openrouter.ai/docs/api/reference/parameters)."""
+
+    audio: Mapping[str, Any]
+    cache_control: Mapping[str, Any]
+    debug: Mapping[str, Any]
+    frequency_penalty: float
+    include_reasoning: bool
+    logit_bias: Mapping[str, float]
+    logprobs: bool
+    max_completion_tokens: int
+    max_tokens: int
+    metadata: Mapping[str, str]
+    min_p: float
+    models: Sequence[str]
+    n: int
+    parallel_tool_calls: bool
+    plugins: Sequence[Mapping[str, Any]]
+    prediction: Mapping[str, Any]
+    presence_penalty: float
+    preset: str
+    prompt_cache_key: str
+    prompt_cache_options: Mapping[str, Any]
+    provider: Mapping[str, Any]
+    reasoning: Mapping[str, Any]
+    reasoning_effort: str
+    repetition_penalty: float
+    response_format: Mapping[str, Any]
+    route: str
+    seed: int
+    service_tier: str
+    session_id: str
+    stop: str | Sequence[str]
+    stop_server_tools_when: Sequence[Mapping[str, Any]]
+    stream_options: Mapping[str, Any]
+    structured_outputs: bool
+    temperature: float
+    tool_choice: str | Mapping[str, Any]
+    tools: Sequence[Mapping[str, Any]]
+    top_a: float
+    top_k: int
+    top_logprobs: int
+    top_p: float
+    trace: Mapping[str, Any]
+    transforms: Sequence[str]
+    usage: Mapping[str, Any]
+    user: str
+    verbosity: str
+    web_search_options: Mapping[str, Any]
+
+
+class GenerationOptions(BodyOptions, total=False):
+    """Everything `stream` and `generate` take by keyword beside the model.
+
+    `images`: pictures sent in with the prompt. `system`: a system message in front. `modalities`: what may come out; by default
+    text and images, or images alone for models known to make nothing else. `image_config`: see `ImageConfig`. `extra_body` and
+    `extra_headers`: whatever has no parameter here; they win. `save_to`: a folder, into which images are written while they
+    arrive instead of being kept in memory. `require_image`: an answer without an image raises NoImageProduced. `timeouts` and
+    `retry`: instead of the client's own.
+    """
+
+    images: Sequence[ImageInput]
+    system: str | None
+    modalities: Sequence[str] | None
+    image_config: ImageConfig | Mapping[str, Any] | None
+    extra_body: Mapping[str, Any] | None
+    extra_headers: Mapping[str, str] | None
+    save_to: str | os.PathLike[str] | None
+    require_image: bool
+    timeouts: Timeouts | None
+    retry: RetryPolicy | None
+
+
+BODY_OPTIONS: Final = frozenset(BodyOptions.__annotations__)
+_OPTIONS: Final = frozenset(get_type_hints(GenerationOptions))
+_OPTION_TYPES: Final = (
+    ("system", str | Sequence, "a text, or a list of content parts"),
+    ("image_config", Mapping, 'a mapping such as {"aspect_ratio": "16:9"}'),
+    ("extra_body", Mapping, "a mapping"),
+    ("extra_headers", Mapping, "a mapping"),
+    ("save_to", str | os.PathLike, "the path of a folder"),
+    ("timeouts", Timeouts, "a Timeouts, such as Timeouts(total=300)"),
+    ("retry", RetryPolicy, "a RetryPolicy, such as RetryPolicy(attempts=1)"),
+)
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError for an unknown name, and for a value that would fail only later, somewhere else."""
+    if unknown := sorted(set(options) - _OPTIONS):
+        raise ConfigurationError(f"unknown option {unknown[0]!r}: {_hint(unknown[0])}")
+    for name, kind, example in _OPTION_TYPES:
+        value = options.get(name)
+        if value is not None and not isinstance(value, kind):
+            raise ConfigurationError(f"{name} must be {example}, not {type(value).__name__}")
+
+
+def _hint(unknown: str) -> str:
+    if unknown in ("api_key", "base_url", "limits", "max_connections", "proxy", "app_url", "app_title", "session"):
+        return f"it belongs to the client: Client({unknown}=...)"
+    close = difflib.get_close_matches(unknown, sorted({*_OPTIONS, "model", "client"}), n=1)
+    return f"did you mean {close[0]!r}?" if close else "pass it in extra_body"
