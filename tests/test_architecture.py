@@ -55,7 +55,7 @@ FORBIDDEN_IN_PROTOCOL = {"aiohttp", "asyncio", "logging", "os", "random", "socke
 _VALUES = {"_image_format", "errors", "values"}
 _PROTOCOL = _VALUES | {"events", "protocol", "sse"}
 _CLIENT = _PROTOCOL | {"catalog", "client"}
-_EVERYTHING = _CLIENT | {"", "batching", "emulator", "relay"}
+_EVERYTHING = _CLIENT | {"", "batching", "emulator", "emulator.recording", "relay"}
 LAYERS: dict[str, set[str]] = {
     "_image_format": set(),
     "errors": set(),
@@ -66,7 +66,8 @@ LAYERS: dict[str, set[str]] = {
     "protocol": _PROTOCOL,
     "client": _CLIENT,
     "relay": _PROTOCOL,
-    "emulator": _PROTOCOL,
+    "emulator": set(),  # it must not share the client's mistakes
+    "emulator.recording": _PROTOCOL | {"emulator"},
     "batching": _CLIENT,
     "cli": _EVERYTHING,
     "": _CLIENT | {"batching"},
@@ -103,7 +104,11 @@ Modules = list[Module]
 
 def layer_of(import_name: str) -> str:
     """`or_stream.client._stream` is in the layer `client`, `or_stream` itself in ``, another module in its own."""
-    return import_name.partition(".")[2].partition(".")[0] if is_ours(import_name) else import_name
+    if not is_ours(import_name):
+        return import_name
+    layer, _, below = import_name.partition(".")[2].partition(".")
+    inner = f"{layer}.{below.partition('.')[0]}"
+    return inner if inner in LAYERS else layer
 
 
 def is_ours(import_name: str) -> bool:
