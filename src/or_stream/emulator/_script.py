@@ -192,15 +192,15 @@ def encode(step: Sent, identity: Identity) -> bytes:
         case Done():
             return b"data: [DONE]\n\n"
         case Event(payload):
-            return b"data: %b\n\n" % dump(payload).encode()
+            return b"data: %b\n\n" % dump(payload)
         case Chunk(payload, order):
-            text = dump({**identity.fields(order), **payload})
-            return b"data: %b\n\n" % (text.replace("/", "\\/") if step.escape_slashes else text).encode()
+            data = dump({**identity.fields(order), **payload})
+            return b"data: %b\n\n" % (data.replace(b"/", b"\\/") if step.escape_slashes else data)
 
 
-def dump(value: Any) -> str:
-    """JSON as the service writes it: no spaces, and characters as they are."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def dump(value: Any) -> bytes:
+    """JSON as the service writes it: no spaces, and characters as they are. Half a surrogate pair, which is none, becomes `?`."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def piece_lengths(pieces: int | tuple[int, ...] | None) -> Iterator[int]:

@@ -319,7 +319,8 @@ class Emulator:
             return out_of_credit()
         price = find(models_of(body)[0]).completion_price / 1e6
         wanted = body.get("max_completion_tokens") or body.get("max_tokens") or 0
-        return out_of_credit(wanted, int(left / price + 1e-6)) if wanted * price > left else None
+        affordable = left / price if price else math.inf
+        return out_of_credit(wanted, int(affordable + 1e-6)) if wanted > affordable else None
 
     def _account(self) -> Account:
         return Account(self.bill, self.credits, self.generation_delay_seconds)

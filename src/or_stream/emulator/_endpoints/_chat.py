@@ -154,7 +154,7 @@ class _Reply:
         without_images = body([""] * self.images, {})
         tally.sent(Event(without_images), b"")
         tokens = self._usage(tally)
-        data = dump(body([self._url(index) for index in range(self.images)], tokens)).encode()
+        data = dump(body([self._url(index) for index in range(self.images)], tokens))
         says = Event({**without_images, "usage": tokens})
         keep_alive = Send(JSON_KEEP_ALIVE)
         return Scenario((keep_alive, keep_alive, Send(data, self.pace.image_seconds * self.images, says)), 200, JSON_TYPE)

@@ -1,7 +1,7 @@
 """What is wrong with a request: first with its shape, whoever answers, then with what it wants of a model."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -52,19 +52,30 @@ _NUMBER: Check = ("number", _is(int, float))
 _INTEGER: Check = ("integer", _is(int))
 _STRINGS: Check = ("array of strings", _is_array_of(str))
 _OBJECTS: Check = ("array of objects", _is_array_of(dict))
+# By the place of a value: a name, `a.b` in an object, `a[]` for each entry of an array.
 _CHAT: dict[str, Check] = {
     "model": _STRING,
     "models": _STRINGS,
     "messages": ("non-empty array of objects", lambda value: bool(value) and _is_array_of(dict)(value)),
+    "messages[].content": ("string or array", _is(str, list)),
     "prompt": _STRING,
     "stream": ("boolean", _is(bool)),
     "modalities": _STRINGS,
     "image_config": _OBJECT,
     "reasoning": _OBJECT,
+    "reasoning.effort": _STRING,
+    "reasoning_effort": _STRING,
     "provider": _OBJECT,
     "response_format": _OBJECT,
+    "response_format.json_schema": _OBJECT,
+    "response_format.json_schema.schema": _OBJECT,
     "metadata": ("object of at most 16 pairs", _is_pairs),
     "tools": _OBJECTS,
+    "tools[].function": _OBJECT,
+    "tools[].function.name": _STRING,
+    "tools[].function.parameters": _OBJECT,
+    "tool_choice": ("string or object", _is(str, dict)),
+    "tool_choice.function": _OBJECT,
     "plugins": _OBJECTS,
     "max_tokens": _INTEGER,
     "max_completion_tokens": _INTEGER,
@@ -151,11 +162,24 @@ def images_complaint(body: Any) -> Scenario | None:
 
 
 def _wrong_kind(body: Mapping[str, Any], checks: Mapping[str, Check]) -> Scenario | None:
-    for name, (kind, fits) in checks.items():
-        value = body.get(name)
-        if value is not None and not fits(value):
-            return refusal(400, f"Invalid input at {name}: expected {kind}, received {_kind_of(value)}")
+    for path, (kind, fits) in checks.items():
+        for place, value in _at(body, path):
+            if value is not None and not fits(value):
+                return refusal(400, f"Invalid input at {place}: expected {kind}, received {_kind_of(value)}")
     return None
+
+
+def _at(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Each value at a path, and where it is: `tools[].function` leads to `tools[0].function` and so on."""
+    name, _, rest = path.partition(".")
+    found = value.get(name.removesuffix("[]")) if isinstance(value, dict) else None
+    several = found if name.endswith("[]") else [found]
+    for index, each in enumerate(several or ()):
+        place = name.replace("[]", f"[{index}]")
+        if rest:
+            yield from ((f"{place}.{below}", inner) for below, inner in _at(each, rest))
+        else:
+            yield place, each
 
 
 def _kind_of(value: Any) -> str:
@@ -167,8 +191,6 @@ def _wrong_message(body: Mapping[str, Any]) -> Scenario | None:
     for index, message in enumerate(body.get("messages") or ()):
         if message.get("role") not in _ROLES:
             return refusal(400, f"Invalid input at messages[{index}].role: {message.get('role')!r}")
-        if not isinstance(message.get("content"), str | list | None):
-            return refusal(400, f"Invalid input at messages[{index}].content: expected string or array")
     return None
 
 

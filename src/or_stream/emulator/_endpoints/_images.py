@@ -46,7 +46,7 @@ class _Painting:
     def whole(self) -> Scenario:
         images = [(self._base64(index), self.media_type) for index in range(self.count)]
         says = Event(images_body([("", "")] * self.count, self.created, self.usage))
-        data = dump(images_body(images, self.created, self.usage)).encode()
+        data = dump(images_body(images, self.created, self.usage))
         return Scenario((Send(data, self.pace.image_seconds * self.count, says),), 200, JSON_TYPE, self.headers)
 
     def streamed(self) -> Scenario:

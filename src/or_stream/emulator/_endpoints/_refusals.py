@@ -13,7 +13,7 @@ _ROUTING_DOCS = "https://openrouter.ai/docs/provider-routing"
 
 def json_answer(body: Any, status: int = 200) -> Scenario:
     """JSON, without an id of a generation."""
-    return Scenario((Send(dump(body).encode()),), status, JSON_TYPE, generation_header=False)
+    return Scenario((Send(dump(body)),), status, JSON_TYPE, generation_header=False)
 
 
 def refusal(status: int, message: str, metadata: Mapping[str, Any] | None = None, **fields: Any) -> Scenario:

@@ -188,7 +188,7 @@ async def _break_off(request: web.Request, *, reset: bool) -> web.StreamResponse
 
 async def _refuse(request: web.Request, exchange: Exchange, error: Exception) -> web.StreamResponse:
     reason = f"the recorder got no answer from upstream: {_said(error)}"
-    body = dump(error_body(502, reason, {"error_type": "provider_unavailable", "provider_name": None})).encode()
+    body = dump(error_body(502, reason, {"error_type": "provider_unavailable", "provider_name": None}))
     answer = web.Response(body=body, status=502, content_type="application/json")
     exchange.answer(Answer(502, "Bad Gateway", (("Content-Type", "application/json"),), made_here=reason))
     exchange.answer_body(body)

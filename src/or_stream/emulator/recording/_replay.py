@@ -120,9 +120,7 @@ class Replay:
         there = list(dict.fromkeys(str(entry.key) for entry in self._shelf))
         more = f" and {len(there) - _LISTED_AT_MOST} more" if len(there) > _LISTED_AT_MOST else ""
         message = f"no recording of {key}; recorded are: {'; '.join(there[:_LISTED_AT_MOST])}{more}"
-        return Scenario(
-            (Send(dump(error_body(404, message)).encode()),), 404, JSON_TYPE, generation_header=False, name="no recording"
-        )
+        return Scenario((Send(dump(error_body(404, message))),), 404, JSON_TYPE, generation_header=False, name="no recording")
 
 
 class _Entry:

@@ -281,7 +281,7 @@ def json_answer(content: str = TEXT) -> Scenario:
 
 def json_body(body: Any, status: int = 200, *, keep_alive: int = 0, headers: Mapping[str, str] | None = None) -> Scenario:
     """Any JSON."""
-    steps: tuple[Step, ...] = (*(Send(JSON_KEEP_ALIVE) for _ in range(keep_alive)), Send(dump(body).encode()))
+    steps: tuple[Step, ...] = (*(Send(JSON_KEEP_ALIVE) for _ in range(keep_alive)), Send(dump(body)))
     return Scenario(steps, status, JSON_TYPE, headers or {}, generation_header=status < 300)
 
 

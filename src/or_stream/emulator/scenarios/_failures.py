@@ -176,7 +176,7 @@ def midstream_error_in_choice(after: str = TEXT) -> Scenario:
 def midstream_error_bare(after: str = "") -> Scenario:
     """`error` and `user_id`, nothing else: recorded after comments, with no [DONE]."""
     body = error_body(502, "Upstream error from Venice: EngineCore encountered an issue.", {"provider_name": "Venice"}, **_USER)
-    return Scenario((*_begun(after), Send(f"data: {dump(body)}\n\n".encode())))
+    return Scenario((*_begun(after), Send(b"data: %b\n\n" % dump(body))))
 
 
 def midstream_error_finish_only(after: str = TEXT) -> Scenario:
