@@ -12,6 +12,7 @@ from or_stream.relay import ImageStore
 from or_stream.relay.asgi import StreamResponse
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>Pictures</title>
+<style>img { display: block; max-width: 100% }</style>
 <form><input name="prompt" value="A lighthouse at dusk"> <button>Draw</button></form><p></p>
 <script>
   const output = document.querySelector("p");
@@ -27,7 +28,7 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>Pictures</title>
     source.addEventListener("stream_end", () => source.close());
     source.addEventListener("error", event => {
       source.close();  // or it would ask, and pay, again
-      if (event.data) output.append(" [" + JSON.parse(event.data).text + "]");
+      output.append(" [" + (event.data ? JSON.parse(event.data).text : "The service did not answer.") + "]");
     });
   };
 </script>"""

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Installs nginx, haproxy and tinyproxy from the Debian archive where they are missing and it is allowed (root, or sudo without a
-# password). Where it is not, says so and succeeds: the tests of what is missing then skip, or fail where CI=true.
+# Installs nginx, haproxy, tinyproxy and chromium from the Debian archive where they are missing and it is allowed (root, or sudo
+# without a password). Where it is not, says so and succeeds: the tests of what is missing then skip, or fail where CI=true.
 set -eu
 PATH="$PATH:/usr/sbin:/sbin"
 
 missing=
-for name in nginx haproxy tinyproxy; do
+for name in nginx haproxy tinyproxy chromium; do
   command -v "$name" >/dev/null || missing="$missing $name"
 done
 [ -n "$missing" ] || exit 0

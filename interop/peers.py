@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 from counterparties import binary, free_port, running, unavailable
 
-__all__ = ["PEERS", "Report", "ask", "emulator_process"]
+__all__ = ["PEERS", "Report", "ask", "backend_process", "emulator_process"]
 
 _HERE: Final = Path(__file__).parent
 _ENVIRONMENTS: Final = Path(sys.prefix)
@@ -30,6 +30,8 @@ PEERS: Final = {
     "ai_sdk": "npm",
 }
 """The script of each client, and the environment that it runs in."""
+
+_ENVIRONMENT_OF: Final = {**PEERS, "ui_message": "npm"}
 
 
 class Report(NamedTuple):
@@ -52,10 +54,10 @@ def ask(name: str, base_url: str, cases: Sequence[str], seconds: float = 30) -> 
 
 
 def _script(name: str) -> list[str]:
-    place = _ENVIRONMENTS / PEERS[name]
+    place = _ENVIRONMENTS / _ENVIRONMENT_OF[name]
     if not place.exists():
         unavailable(f"{place.name} is not installed (`make interop` does)")
-    if PEERS[name] == "npm":
+    if place.name == "npm":
         # The scripts are linked into the environment: an import looks for packages beside the link.
         return [binary("node"), "--preserve-symlinks", "--preserve-symlinks-main", str(place / "clients" / f"{name}.mjs")]
     return [str(place / "bin" / "python"), str(_HERE / "clients" / f"{name}.py")]
@@ -67,3 +69,12 @@ def emulator_process(folder: Path) -> Iterator[str]:
     port = free_port()
     with running([sys.executable, str(_HERE / "emulated.py"), str(port)], port, folder):
         yield f"http://127.0.0.1:{port}/api/v1"
+
+
+@contextmanager
+def backend_process(folder: Path, server: str, provider_url: str) -> Iterator[str]:
+    """A backend that relays what a provider says, in its own process. Yields its address."""
+    port, place = free_port(), folder / "backend"
+    place.mkdir()
+    with running([sys.executable, str(_HERE / "relaying.py"), server, str(port), provider_url], port, place):
+        yield f"http://127.0.0.1:{port}"

@@ -32,12 +32,15 @@ main((baseURL) => {
     ...painted(model),
     ...(model.includes("tool") ? { tools: [tool] } : {}),
   });
-  const streamed = (client) => async (model, answer, signal) => {
-    for await (const chunk of await client.chat.completions.create({ ...request(model), stream: true }, { signal }))
+  const streamed = (client, isLeft) => async (model, answer, signal) => {
+    for await (const chunk of await client.chat.completions.create({ ...request(model), stream: true }, { signal })) {
       read(chunk, answer);
+      if (isLeft && answer.text) break;
+    }
   };
   return {
     stream: streamed(once),
+    left: streamed(once, true),
     retried: streamed(retrying),
     whole: async (model, answer, signal) => read(await once.chat.completions.create(request(model), { signal }), answer),
     helper: async (model, answer, signal) =>

@@ -11,7 +11,7 @@ MESSAGES: Any = [{"role": "user", "content": PROMPT}]
 
 
 def ways(base_url: str) -> Mapping[str, Ask]:
-    """`stream`, `whole` and `helper` ask once; `retried` leaves the client's own retries on."""
+    """`stream`, `whole` and `helper` ask once, `left` leaves at the first words; `retried` leaves the client's own retries on."""
     client = AsyncOpenAI(base_url=base_url, api_key=API_KEY, max_retries=0)
     retrying = AsyncOpenAI(base_url=base_url, api_key=API_KEY)
 
@@ -23,6 +23,13 @@ def ways(base_url: str) -> Mapping[str, Ask]:
             async for chunk in chunks:
                 judge(chunk, answer)
                 read(chunk, answer)
+
+    async def left(model: str, answer: Answer) -> None:
+        async with await client.chat.completions.create(**request(model), stream=True) as chunks:
+            async for chunk in chunks:
+                read(chunk, answer)
+                if answer.text:
+                    break
 
     async def retried(model: str, answer: Answer) -> None:
         await stream(model, answer, retrying)
@@ -41,7 +48,7 @@ def ways(base_url: str) -> Mapping[str, Ask]:
         answer.text = ""
         read(completion, answer)
 
-    return {"stream": stream, "retried": retried, "whole": whole, "helper": helper}
+    return {"stream": stream, "left": left, "retried": retried, "whole": whole, "helper": helper}
 
 
 def judge(received: BaseModel, answer: Answer) -> None:

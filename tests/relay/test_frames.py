@@ -391,7 +391,7 @@ def test_ui_other_choices_are_not_mixed_in():
 
 def test_ui_broken_off_and_failed():
     """Either ends what is open, and the message has begun in any case."""
-    assert kinds(TextDelta("a"))[-3:] == ["text-end", "abort", "[DONE]"]
+    assert kinds(TextDelta("a"))[-4:] == ["text-end", "abort", "error", "[DONE]"]
     failed = [event.data for event in SSEParser().feed(frames_for("ui-message", 0).fail(FAILURE))]
     assert [json.loads(data)["type"] for data in failed[:-1]] == ["start", "start-step", "error"]
     assert json.loads(failed[2])["errorText"] == "Busy."

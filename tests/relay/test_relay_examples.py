@@ -1,32 +1,22 @@
 """The examples of web backends, served as their last lines do it, against the emulator."""
 
 import asyncio
-import importlib.util
 import json
-from pathlib import Path
 
 import aiohttp
 import pytest
 
 from or_stream.emulator import scenarios
 from or_stream.sse import SSEParser
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from support.examples import load_example
 
 
 @pytest.fixture
 def loaded(emulator, monkeypatch):
-    """`loaded(name)`: the example as a module, with the emulator as its provider."""
+    """Gives an example as a module, with the emulator as its provider."""
     monkeypatch.setenv("OPENROUTER_API_KEY", "test")
     monkeypatch.setenv("OPENROUTER_BASE_URL", emulator.base_url)
-
-    def load(name):
-        specification = importlib.util.spec_from_file_location(name.removesuffix(".py"), EXAMPLES / name)
-        example = importlib.util.module_from_spec(specification)
-        specification.loader.exec_module(example)
-        return example
-
-    return load
+    return load_example
 
 
 async def events_of(response):

@@ -28,7 +28,7 @@ from or_stream.events import (
     ToolCallStart,
     UsageUpdate,
 )
-from or_stream.relay._failure import Failure
+from or_stream.relay._failure import ABORTED, Failure
 from or_stream.relay._frames._sse import DONE, Frames, as_json, frame
 from or_stream.values import Image, Usage
 
@@ -101,8 +101,8 @@ class UIMessageFrames(Frames):
                 return b""
 
     def finish(self) -> bytes:
-        """[DONE], behind `abort` where the stream was broken off."""
-        return DONE if self._is_ended else self._part("abort") + DONE
+        """[DONE]. Where the stream was broken off, `abort`, and `error` behind it: no version of `useChat` shows an abort."""
+        return DONE if self._is_ended else self._part("abort") + self.fail(ABORTED)
 
     def fail(self, failure: Failure) -> bytes:
         """`error`, which becomes the `error` of `useChat`."""
