@@ -415,3 +415,19 @@ async def test_generator_is_closed(run):
         async for _ in running:
             break
     assert closed == [True]
+
+
+async def test_generator_that_raises_when_closed(emulator, run):
+    """An input that cannot be closed keeps nothing else from being closed."""
+
+    def source():
+        try:
+            yield from prompts(1000)
+        finally:
+            raise ZeroDivisionError
+
+    async with run(source()) as running:
+        async for _ in running:
+            break
+    await everything_closed(emulator)
+    assert running.stats.running == 0

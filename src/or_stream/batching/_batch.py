@@ -47,14 +47,13 @@ def batch(
     earlier runs of the journal. The two caps hold for this run; without them the limit of the server is found, by all runs of
     the process together. `retry` counts failures; refusals for the rate limit are waited for, for `total_seconds` an item.
     `on_event(item, event)` sees everything as it comes, `on_progress(stats)` each end of an item; both may be async. `dry_run`
-    sends nothing, counts the prompts and estimates the cost, in `stats`.
+    sends and makes nothing, counts the prompts and estimates the cost, in `stats`.
 
     Raised at the end of the loop, when what was under way has been finished, handed out and written down: BudgetExceeded;
     AuthenticationFailed, PaymentRequired, ImageNotSaved; RateLimited and its like where the server wants a longer wait than
     `retry.cap_seconds`; the failure that `max_failures_in_a_row` items had in common; a journal that cannot be written; whatever
     the input or a callback raises. Raises ConfigurationError at once for arguments that cannot be used.
     """
-    stream("any", model=model, client=client, **options)  # what is wrong with these is wrong with every prompt
     return BatchRun(
         _checked(
             prompts=prompts,
@@ -93,4 +92,7 @@ def _checked(**plan: Any) -> Plan:
     if not isinstance(prompts, Iterable | AsyncIterable) or isinstance(prompts, str | bytes | Mapping):
         raise ConfigurationError("the prompts must be a list or another iterable: batch([prompt])")
     options = plan["options"]
+    if plan["dry_run"]:
+        options.pop("save_to", None)
+    stream("any", model=plan["model"], client=plan["client"], **options)  # what is wrong here is wrong with every prompt
     return Plan(retry=options.pop("retry", None) or _RETRY, save_to=options.pop("save_to", None), **plan)

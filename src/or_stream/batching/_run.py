@@ -84,6 +84,7 @@ class BatchRun:
         self._ledger = Ledger(self._stats, plan.budget)
         self._input = asyncio.Lock()
         self._source: Source | None = None
+        self._is_input_broken = False
         self._prices: dict[str, Model] = {}
         self._last_failure: tuple[type[BaseException], str] | None = None
         self._failures_in_a_row = 0
@@ -160,7 +161,7 @@ class BatchRun:
             self._stats.total = self._source.total
             if plan.budget is not None or plan.dry_run:
                 self._prices = await models_by_id(plan.client)
-            if plan.save_to is not None and not plan.dry_run:
+            if plan.save_to is not None:
                 pictures = PictureFolder(plan.save_to, None if journal is None else journal.path)
             await self._work_all(journal, pictures)
         except asyncio.CancelledError:
@@ -169,10 +170,16 @@ class BatchRun:
         except Exception as error:  # noqa: BLE001  # raised by `next`
             self._stop(error)
         finally:
-            self._close(journal, pictures)
+            await self._close(journal, pictures)
 
-    def _close(self, journal: Journal | None, pictures: PictureFolder | None) -> None:
+    async def _close(self, journal: Journal | None, pictures: PictureFolder | None) -> None:
         self.stats.running = 0
+        try:
+            with anyio.CancelScope(shield=True):
+                if self._source is not None:
+                    await self._source.aclose()
+        except Exception as error:  # noqa: BLE001  # the caller's own input: `next` raises it
+            self._failure = self._failure or error
         if pictures is not None:
             pictures.close()
         if journal is not None:
@@ -197,8 +204,6 @@ class BatchRun:
         async with anyio.create_task_group() as workers:
             for _ in range(1 if plan.dry_run else plan.concurrency):
                 workers.start_soon(self._work, attempts)
-        if self._source is not None:
-            await self._source.aclose()
 
     async def _work(self, attempts: Attempts) -> None:
         while (task := await self._next_task()) is not None:
@@ -232,11 +237,7 @@ class BatchRun:
                 await self._delivery.admit()
                 if self._gate.is_stopped:
                     break
-                try:
-                    found = await self._source.next()
-                except Exception as error:  # noqa: BLE001  # the caller's own input: `next` raises it
-                    self._stop(error)
-                    break
+                found = await self._read_input(self._source)
                 if isinstance(found, Task):
                     return found
                 if found is None:
@@ -247,6 +248,17 @@ class BatchRun:
                 if skipped % _SKIPS_BETWEEN_PAUSES == 0:
                     await asyncio.sleep(0)
         return None
+
+    async def _read_input(self, source: Source) -> Task | BatchItem | int | None:
+        """What raises is the caller's own input: `next` raises it, once all that was taken before is done."""
+        if self._is_input_broken:
+            return None
+        try:
+            return await source.next()
+        except Exception as error:  # noqa: BLE001
+            self._is_input_broken = True
+            self._failure = self._failure or error
+            return None
 
     def _pass_over(self, found: BatchItem | int) -> None:
         if isinstance(found, int):
@@ -294,10 +306,14 @@ class BatchRun:
             self._stop(failure)
 
     async def _show_progress(self) -> None:
-        if self._plan.on_progress is not None:
+        if self._plan.on_progress is None:
+            return
+        try:
             shown = self._plan.on_progress(self.stats)
             if inspect.isawaitable(shown):
                 await shown
+        except Exception as error:  # noqa: BLE001  # `next` raises it
+            self._stop(error)
 
     def _stop(self, failure: Exception) -> None:
         """Send nothing more. What is under way is finished; the first failure is the one that counts."""
