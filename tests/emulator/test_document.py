@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from or_stream.emulator import Emulator
+from or_stream.emulator.scenarios._options import OPTIONS
 from or_stream.emulator.testing import OpenRouter
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "emulator.md"
@@ -32,6 +33,12 @@ def test_everything_that_the_fixture_has_is_in_the_table():
     first = [row.split("|")[1] for row in table.splitlines()[2:] if row.startswith("|")]
     named = {name for cell in first for name in re.findall(r"`(?:await )?(\w+)", cell)}
     assert named == (members(OpenRouter) | {"api_key"}) - {"start", "close", "emulator"}
+
+
+def test_every_option_of_a_name_is_in_the_table():
+    """And nothing that is none."""
+    table = TEXT[TEXT.index("| option |") : TEXT.index("| `gzip` |") + 10]
+    assert set(re.findall(r"`(\w+)", table)) == set(OPTIONS)
 
 
 async def test_every_endpoint_in_the_table_answers(session):

@@ -243,6 +243,9 @@ def _limit(text: str | None) -> FixedWindow | None:
 
 
 def _known(scenario: str | None) -> str | None:
-    if scenario is not None and scenario.replace("_", "-") not in _SCENARIOS:
-        raise typer.BadParameter(f"there is no scenario {scenario!r}; --list shows them all", param_hint="--scenario")
+    try:
+        if scenario is not None:
+            scenarios.by_name(scenario)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error} --list shows them all.", param_hint="--scenario") from None
     return scenario

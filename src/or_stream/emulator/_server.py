@@ -344,8 +344,8 @@ class Emulator:
     def _named(self, name: str) -> Scenario:
         try:
             turns = scenarios.by_name(name)
-        except ValueError:
-            return unknown_model(f"{_SCENARIO_MODEL}{name}")
+        except ValueError as error:
+            return unknown_model(f"{_SCENARIO_MODEL}{name}", str(error))
         turn = next(self._turns.setdefault(name, itertools.count()))
         return turns[turn % len(turns)]
 

@@ -36,9 +36,9 @@ def wrong_key() -> Scenario:
     return refusal(401, "User not found.")
 
 
-def unknown_model(id: str) -> Scenario:
+def unknown_model(id: str, why: str = "") -> Scenario:
     """No model has that id."""
-    return refusal(400, f"{id} is not a valid model ID", user_id=USER_ID)
+    return refusal(400, f"{id} is not a valid model ID{why and f' ({why})'}", user_id=USER_ID)
 
 
 def no_tools() -> Scenario:

@@ -3,7 +3,9 @@
 Every function returns a `Scenario` (those that end in `_then_text` a tuple of them, for as many requests). Use them with
 `emulator.play(...)`, or by name, where `_` may be written `-`: as the model `emulator/image-with-finish`, or in the header
 `x-emulator-scenario: image-with-finish`. `refused-429` and the like name the refusals, `image-api-stream` and the like the
-answers of the Image API, which are in `scenarios.image_api`.
+answers of the Image API, which are in `scenarios.image_api`. Behind a name may stand how it is sent: `text?pieces=7&pace=0.1`
+(bytes a write, seconds between two), `wait=2` (seconds before the status line), `end=900`, `close=900`, `reset=900` or
+`stall=900` (after that byte of the body), `gzip`.
 """
 
 from collections.abc import Callable
@@ -117,6 +119,7 @@ from or_stream.emulator.scenarios._images import (
     specimen,
     text_and_images,
 )
+from or_stream.emulator.scenarios._options import with_options
 from or_stream.emulator.scenarios._tools import (
     finish_conflicting,
     finish_three_times,
@@ -262,12 +265,14 @@ _REFUSALS: dict[str, _Made] = {f"refused-{status}": partial(refused, status) for
 
 def by_name(name: str) -> tuple[Scenario, ...]:
     """The answers of that name, one for each request in turn. ValueError where there is none; it says which are near."""
+    name, sign, options = name.partition("?")
     wanted, known = name.replace("_", "-"), _CHAT | _IMAGES | _REFUSALS
     if wanted not in known:
         near = " or ".join(repr(each) for each in get_close_matches(wanted, known)) or "one of scenarios.names()"
         raise ValueError(f"there is no scenario {name!r}: perhaps {near}?")
     made = known[wanted]()
-    return tuple(replace(scenario, name=wanted) for scenario in ((made,) if isinstance(made, Scenario) else made))
+    turns = (made,) if isinstance(made, Scenario) else made
+    return tuple(replace(with_options(scenario, options), name=f"{wanted}{sign}{options}") for scenario in turns)
 
 
 def names(endpoint: Literal["chat", "images"] = "chat") -> list[str]:
