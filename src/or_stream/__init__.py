@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         RetryPolicy,
         StreamStats,
         Timeouts,
+        fetch_image,
         generate,
         stream,
     )
@@ -141,6 +142,7 @@ __all__ = [
     "ToolCallStart",
     "Usage",
     "UsageUpdate",
+    "fetch_image",
     "generate",
     "stream",
 ]

@@ -85,8 +85,10 @@ class Image(BaseModel):
             return self.data
         if self.path is not None:
             return self.path.read_bytes()
+        if not self.url:
+            raise ConfigurationError("this image has no data: make it with Image.from_bytes(...) or Image.from_file(...)")
         raise ConfigurationError(
-            f"this image is only an address: fetch {_shorten(self.url or '')!r} and use Image.from_bytes(...)"
+            f"this image is only an address, {_shorten(self.url)!r}: await or_stream.fetch_image(image) gets it"
         )
 
     def save(self, path: str | os.PathLike[str]) -> Path:

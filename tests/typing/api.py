@@ -6,7 +6,7 @@ Only what the contract promises is written here; `assert_type` says what a check
 from pathlib import Path
 from typing import Any, assert_never, assert_type
 
-from or_stream import ChatStream, Client, RetryPolicy, Timeouts, generate, stream
+from or_stream import ChatStream, Client, RetryPolicy, Timeouts, fetch_image, generate, stream
 from or_stream.errors import APIStatusError, OrStreamError, StreamFailed, StreamTimeout, TimeoutPhase
 from or_stream.events import (
     AnnotationDelta,
@@ -173,3 +173,9 @@ def parse_server_sent_events() -> str | None:
         assert_type(event.data, str)
         assert_type(event.retry, int | None)
     return parser.last_event_id
+
+
+async def picture_at_an_address(message: Message) -> None:
+    """From an image that is only an address, or from the address."""
+    assert_type(await fetch_image(message.images[0], save_to="out"), Image)
+    assert_type(await fetch_image("https://a.example/b.png", max_bytes=1000, timeout_seconds=5), Image)

@@ -2,6 +2,7 @@
 
 from or_stream.client._client import DEFAULT_BASE_URL, Client, generate, stream
 from or_stream.client._clocks import Timeouts
+from or_stream.client._image_fetching import fetch_image
 from or_stream.client._retry import RetryPolicy
 from or_stream.client._stream import ChatStream, StreamStats
 from or_stream.client.request import DEFAULT_MODEL, GenerationOptions, ImageConfig, ImageInput, MessageParam
@@ -18,6 +19,7 @@ __all__ = [
     "RetryPolicy",
     "StreamStats",
     "Timeouts",
+    "fetch_image",
     "generate",
     "stream",
 ]

@@ -10,7 +10,7 @@ from or_stream.client.request._options import (
     MessageParam,
     Prompt,
 )
-from or_stream.client.request._request import Request, build_request
+from or_stream.client.request._request import Request, build_request, checked_folder
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -22,5 +22,6 @@ __all__ = [
     "Prompt",
     "Request",
     "build_request",
+    "checked_folder",
     "checked_headers",
 ]

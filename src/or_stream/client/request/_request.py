@@ -11,7 +11,7 @@ from or_stream.client.request._encoding import encoded, request_headers
 from or_stream.client.request._options import DEFAULT_MODEL, Prompt, check_options
 from or_stream.errors import ConfigurationError, NotFound, OrStreamError
 
-__all__ = ["Request", "build_request"]
+__all__ = ["Request", "build_request", "checked_folder"]
 
 _CONTROL_CHARACTERS: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 
@@ -26,7 +26,7 @@ class Request:
         self._modalities_are_a_guess = options.get("modalities") is None and "modalities" not in (options.get("extra_body") or {})
         self.body: bytes = encoded(fields)
         self.headers: Mapping[str, str] = request_headers(options.get("extra_headers") or {})
-        self.save_to: Path | None = _folder(options.get("save_to"))
+        self.save_to: Path | None = checked_folder(options.get("save_to"))
         self.require_image: bool = bool(options.get("require_image"))
 
     def correct_modalities(self, error: OrStreamError) -> bool:
@@ -61,7 +61,8 @@ def _checked_model(model: str | None) -> str:
     return model
 
 
-def _folder(save_to: str | os.PathLike[str] | None) -> Path | None:
+def checked_folder(save_to: str | os.PathLike[str] | None) -> Path | None:
+    """The folder to write pictures into, made where it was missing. Raises ConfigurationError where that is not possible."""
     if save_to is None:
         return None
     folder = Path(save_to)
