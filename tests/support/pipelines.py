@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from or_stream.errors import OrStreamError
 from or_stream.events import Event, ImageDelta, ImageDiscard, ImageEnd, ImageStart, StreamEnd
-from or_stream.protocol import Framing, Limits, Pipeline
+from or_stream.protocol import Pipeline
 from or_stream.values import Message
 from support.feeding import chunkings
 
@@ -52,11 +52,9 @@ class Outcome(NamedTuple):
         return events, type(self.failure), str(self.failure), self.message
 
 
-def outcome_of(
-    pieces: Iterable[bytes], *, framing: Framing = "sse", limits: Limits | None = None, generation_id: str | None = None
-) -> Outcome:
-    """Feed the pieces and finish."""
-    pipeline = Pipeline(framing=framing, limits=limits, generation_id=generation_id)
+def outcome_of(pieces: Iterable[bytes], **options: Any) -> Outcome:
+    """Feed the pieces to a pipeline of these options and finish."""
+    pipeline = Pipeline(**options)
     events: list[Event] = []
     for piece in pieces:
         events += pipeline.feed(piece)

@@ -26,6 +26,7 @@ __all__ = [
     "is_image_path",
     "only_text",
     "read_chunk",
+    "read_usage",
 ]
 
 
@@ -179,7 +180,7 @@ def read_chunk(document: Any) -> Chunk:
     for choice in _objects(document.get("choices")):
         _read_choice(choice, chunk)
     if isinstance(document.get("usage"), dict):
-        chunk.usage = _read_usage(document["usage"])
+        chunk.usage = read_usage(document["usage"])
     if document.get("error"):
         chunk.error = ErrorBody.read(document["error"])
     chunk.extra.update({name: value for name, value in document.items() if name not in _KNOWN_FIELDS and value is not None})
@@ -280,7 +281,7 @@ def _read_tool_call(call: dict[str, Any], position: int | None) -> ToolCallFragm
     )
 
 
-def _read_usage(usage: dict[str, Any]) -> Usage:
+def read_usage(usage: dict[str, Any]) -> Usage:
     prompt, completion = _object(usage.get("prompt_tokens_details")), _object(usage.get("completion_tokens_details"))
     tools = _object(usage.get("server_tool_use_details") or usage.get("server_tool_use"))
     known = {"prompt_tokens", "completion_tokens", "total_tokens", "cost", "is_byok", "cost_details"}

@@ -66,6 +66,11 @@ class ImageAssembler:
         self._head: bytes | None = b""  # the first bytes, until there are enough of them to tell the media type
         self._size = 0
 
+    @property
+    def next_index(self) -> int:
+        """The index that the next image will have."""
+        return self._begun
+
     def begin(self, choice: int, claimed_media_type: str | None) -> None:
         """The bytes of an image follow."""
         self._count()

@@ -18,7 +18,17 @@ from pydantic_core import from_json
 
 from or_stream.errors import ProtocolViolation
 
-__all__ = ["TOKEN", "Base64Decoder", "JSONPath", "PayloadData", "PayloadEnd", "PayloadLifter", "PayloadStart"]
+__all__ = [
+    "DATA_URL",
+    "TOKEN",
+    "Base64Decoder",
+    "JSONPath",
+    "PayloadData",
+    "PayloadEnd",
+    "PayloadLifter",
+    "PayloadOpening",
+    "PayloadStart",
+]
 
 JSONPath = tuple[str | None, ...]
 """The keys that lead to a JSON value, None for a place in an array."""
@@ -26,13 +36,31 @@ JSONPath = tuple[str | None, ...]
 TOKEN: Final = "#"
 """What a lifted payload leaves behind begins with this. It is no base64 character, so that no server can send it as data."""
 
-_URL_HEAD: Final = re.compile(rb'"data:(?:[^"\\,]|\\/){0,100};base64,')
-_URL_START: Final = b'"data:'
 _LONGEST_HEAD_BYTES: Final = 220
 # The JSON text in front of a payload is kept to find out what the payload belongs to. A payload behind more than this, or behind
 # more than so many strings that only look like one, is left to the JSON parser: right too, only late and with more memory.
 _MAX_CONTEXT_BYTES: Final = 1024 * 1024
 _MAX_CANDIDATES: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadOpening:
+    """What stands in front of a payload: `pattern`, of at most 220 bytes, each match of which begins with `start`.
+
+    `is_opened_by` tells whether the JSON string is one whose payload is yet to come, from as much of it as stands in front.
+    """
+
+    start: bytes
+    pattern: re.Pattern[bytes]
+    is_opened_by: Callable[[str], bool]
+
+
+DATA_URL: Final = PayloadOpening(
+    start=b'"data:',
+    pattern=re.compile(rb'"data:(?:[^"\\,]|\\/){0,100};base64,'),
+    is_opened_by=lambda leaf: leaf.startswith("data:") and leaf.endswith(";base64,"),
+)
+"""A data URL, which is a JSON string of its own."""
 
 
 @dataclass(slots=True)
@@ -121,15 +149,19 @@ class Base64Decoder:
 class PayloadLifter:
     """Takes payloads out of a byte stream: `feed` returns the bytes that stay and the payloads' own items, in their order.
 
-    `is_payload` is asked, with the path of a JSON string that looks like a base64 data URL, whether it is one to lift. With
+    `is_payload` is asked, with the path of a JSON string that begins as `opening` says, whether it is one to lift. With
     `in_lines` the bytes are SSE, and the JSON of a document stands behind `data:` on one line; without, they are one document.
     Where a payload is no base64, `feed` returns the items in front of it and sets `failure`, which the next
     `feed` raises.
     """
 
-    def __init__(self, is_payload: Callable[[JSONPath], bool], *, in_lines: bool = True) -> None:
+    def __init__(
+        self, is_payload: Callable[[JSONPath], bool], *, in_lines: bool = True, opening: PayloadOpening = DATA_URL
+    ) -> None:
         self.failure: ProtocolViolation | None = None
         self._is_payload = is_payload
+        self._opening = opening
+        self._opening_start = opening.start
         self._in_lines = in_lines
         self._is_first_line = True
         self._has_data = False  # the event has a line of data already, so that no document begins on this one
@@ -148,7 +180,7 @@ class PayloadLifter:
     def feed(self, data: bytes) -> list[Item]:
         """Items for the next bytes."""
         is_between_lines = self._decoder is None and not self._line and not self._is_blind and self._in_lines
-        if is_between_lines and data[-2:] == b"\n\n" and _URL_START not in data:
+        if is_between_lines and data[-2:] == b"\n\n" and self._opening_start not in data:
             self._is_first_line = self._has_data = False
             return [data]  # 0.1 µs instead of 1 µs for whole events of text, which is nearly all of them
         if self.failure is not None:
@@ -182,18 +214,18 @@ class PayloadLifter:
         return end
 
     def _end_of_next_head(self, data: bytes, position: int) -> tuple[int, bool]:
-        """Where the next beginning of a base64 data URL ends, which may have begun in earlier bytes; else the end of the data."""
+        """Where the next opening of a payload ends, which may have begun in earlier bytes; else the end of the data."""
         if self._line:
             known = bytes(self._line[-_LONGEST_HEAD_BYTES:])
             seam = known + data[position : position + _LONGEST_HEAD_BYTES]
-            for straddling in _URL_HEAD.finditer(seam):
+            for straddling in self._opening.pattern.finditer(seam):
                 if straddling.start() < len(known) < straddling.end():
                     return position + straddling.end() - len(known), True
-        start = data.find(_URL_START, position)
+        start = data.find(self._opening_start, position)
         while start >= 0:
-            if head := _URL_HEAD.match(data, start):
+            if head := self._opening.pattern.match(data, start):
                 return head.end(), True
-            start = data.find(_URL_START, start + 1)
+            start = data.find(self._opening_start, start + 1)
         return len(data), False
 
     def _lift(self, data: bytes, position: int, decoder: Base64Decoder, items: list[Item]) -> int:
@@ -228,8 +260,7 @@ class PayloadLifter:
         except ValueError:
             return None
         path, leaf = _last_leaf(document)
-        is_open = leaf.startswith("data:") and leaf.endswith(";base64,")
-        return document if is_open and self._is_payload(path) else None
+        return document if self._opening.is_opened_by(leaf) and self._is_payload(path) else None
 
     def _remember(self, text: bytes) -> None:
         """Keep what of `text` belongs to the unfinished line."""

@@ -12,12 +12,16 @@ from or_stream.events import Event, Heartbeat, StreamEnd
 from or_stream.protocol._chunks import TextRepetition, is_answer, is_image_path, only_text
 from or_stream.protocol._decoder import ChatDecoder
 from or_stream.protocol._error_body import redact
+from or_stream.protocol._image_api import B64_JSON, ImageApiDecoder, is_image_document, is_picture_path
 from or_stream.protocol._images import DEFAULT_MAX_IMAGE_BYTES, DEFAULT_MAX_IMAGES, ImageAssembler, ImageSink, MemorySink
 from or_stream.protocol._payloads import PayloadData, PayloadEnd, PayloadLifter, PayloadStart
 from or_stream.sse import DEFAULT_MAX_EVENT_SIZE, Comment, ServerSentEvent, SSEParser
 from or_stream.values import Message, Status
 
-__all__ = ["Framing", "Limits", "Pipeline"]
+__all__ = ["API", "Framing", "Limits", "Pipeline"]
+
+API = Literal["chat", "images"]
+"""Whose answer it is: that of chat completions, or that of the Image API."""
 
 Framing = Literal["sse", "json"]
 """How an answer comes: as server-sent events, or as one JSON document."""
@@ -43,13 +47,18 @@ class Pipeline:
     A failure ends it: `feed` and `finish` return the events in front of it, and then `failure` is the exception to raise. After
     `is_done`, which [DONE] brings, further bytes are ignored. `message` holds what has come, at any time. `requested_at` is the
     Unix time from which the `elapsed_seconds` of `feed` count; it serves to tell how far away the end of a rate limit is.
+    `images_wanted`, `model` and `provider` are for the Image API, whose answers do not name them.
     """
 
     def __init__(
         self,
         *,
+        api: API = "chat",
         framing: Framing = "sse",
         generation_id: str | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+        images_wanted: int = 1,
         requested_at: float | None = None,
         open_sink: Callable[[int], ImageSink] | None = None,
         limits: Limits | None = None,
@@ -60,8 +69,21 @@ class Pipeline:
         self._limits = limits
         self._requested_at = requested_at
         self._images = ImageAssembler(open_sink or _open_memory, max_images=limits.images, max_image_bytes=limits.image_bytes)
-        self._decoder = ChatDecoder(self._images, generation_id=generation_id)
-        self._lifter = PayloadLifter(is_image_path, in_lines=framing == "sse")
+        self._decoder: ChatDecoder | ImageApiDecoder
+        if api == "chat":
+            self._decoder = ChatDecoder(self._images, generation_id=generation_id)
+            self._lifter = PayloadLifter(is_image_path, in_lines=framing == "sse")
+        else:
+            self._decoder = ImageApiDecoder(
+                self._images,
+                images_wanted=images_wanted,
+                max_preview_bytes=limits.image_bytes,
+                generation_id=generation_id,
+                model=model,
+                provider=provider,
+            )
+            self._lifter = PayloadLifter(is_picture_path, in_lines=framing == "sse", opening=B64_JSON)
+        self._is_answer = is_answer if api == "chat" else is_image_document
         self._repetition = TextRepetition()
         self._parser = SSEParser(limits.event_bytes, comments=True) if framing == "sse" else None
         self._document = bytearray()  # the JSON answer so far, where the framing is "json"
@@ -203,8 +225,8 @@ class Pipeline:
                 now = None if self._requested_at is None else self._requested_at + elapsed_seconds
                 self.failure = error.api_status_error(200, now) if is_refusal else error.stream_failed(now)
                 return
-            if self._parser is None and not is_answer(document):
-                raise ProtocolViolation("the JSON that came has neither choices nor an error: it is no answer to a chat request")
+            if self._parser is None and not self._is_answer(document):
+                raise ProtocolViolation("the JSON that came is neither an error nor an answer to this kind of request")
         if len(documents) == 1 and only_text(documents[0]) is not None:
             self._repetition.learn(raw)
 
