@@ -10,8 +10,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
@@ -34,13 +33,12 @@ from or_stream.emulator._endpoints import (
     wrong_key,
 )
 from or_stream.emulator._generation import Generation
-from or_stream.emulator._player import Player
+from or_stream.emulator._http import Listener, Player
 from or_stream.emulator._rate_limit import Patience, RateLimit
 from or_stream.emulator._recorded import RecordedRequest
 from or_stream.emulator._script import JSON_TYPE, Identity, Scenario
 
 _ALPHABET = string.ascii_letters + string.digits
-_REQUEST_BYTES_AT_MOST = 256 * 2**20
 _PREFIX = "/api/v1"
 _SCENARIO_HEADER = "x-emulator-scenario"
 _SCENARIO_MODEL = "emulator/"
@@ -50,7 +48,7 @@ _SEEDED_TIME = 1787584664
 Script = Callable[[RecordedRequest], Scenario | None]
 
 
-class Emulator:
+class Emulator(Listener):
     """OpenRouter on a loopback port. Use it with `async with`, or `start` and `aclose`.
 
     `api_key`: the only key accepted; None accepts any. `scenario`: what is answered where nothing else is asked for, a Scenario
@@ -78,8 +76,7 @@ class Emulator:
         models: tuple[str, ...] = (),
         keep_requests: int = 10_000,
     ) -> None:
-        self.host: str = host
-        self.port: int = port
+        super().__init__(host, port)
         self.api_key = api_key
         self.scenario = scenario
         self.script = script
@@ -99,18 +96,7 @@ class Emulator:
         self._arrival = asyncio.Event()
         self._queues: defaultdict[str | None, deque[Scenario]] = defaultdict(deque)
         self._turns: dict[str, itertools.count[int]] = {}
-        self._runner: web.AppRunner | None = None
         self._painter: ThreadPoolExecutor | None = None
-        self._closing = False
-        self._answering: set[asyncio.Task[Any]] = set()
-
-    @property
-    def base_url(self) -> str:
-        """The address for `base_url=` of a client, `http://127.0.0.1:PORT/api/v1`. RuntimeError before `start`."""
-        if self._runner is None:
-            raise RuntimeError("the emulator is not running: enter it with `async with`, or await start()")
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}{_PREFIX}"
 
     @property
     def scenario(self) -> Scenario | str | None:
@@ -145,48 +131,12 @@ class Emulator:
         """Those of `early` that were refused again."""
         return self._patience.refused_early
 
-    async def start(self) -> None:
-        """Listen. OSError where the port is taken."""
-        if self._runner is not None:
-            raise RuntimeError("the emulator is running already")
-        app = web.Application(client_max_size=_REQUEST_BYTES_AT_MOST)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.05)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self.host, self.port, backlog=2048).start()
-        except OSError:
-            await runner.cleanup()
-            raise
-        self._closing = False
-        self._runner, self.port = runner, runner.addresses[0][1]
-
     async def aclose(self) -> None:
         """Stop listening and drop every connection. Answers that go on are broken off. May be called twice."""
-        runner, self._runner = self._runner, None
-        self._closing = True
-        if runner is not None:
-            for site in list(runner.sites):
-                await site.stop()
-            # Not left to aiohttp: it waits its shutdown_timeout twice before it cancels, and under coverage on CPython 3.11 that
-            # wait lets a CancelledError of its own out.
-            for answering in self._answering:
-                answering.cancel()
-            if self._answering:
-                await asyncio.wait(self._answering)
-            await runner.cleanup()
+        await super().aclose()
         painter, self._painter = self._painter, None
         if painter is not None:
             await asyncio.to_thread(painter.shutdown, cancel_futures=True)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def play(self, *played: Scenario | str, times: int = 1, path: str | None = None) -> None:
         """Answer the next requests with these, in order and each once, all of it `times` over. A str is a scenario's name.
@@ -206,18 +156,15 @@ class Emulator:
 
     # One request
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         try:
             raw = await request.read()
         except web.HTTPRequestEntityTooLarge:
             return await Player(request, scenarios.refused(413), Identity()).play()
         record = self._record(request, raw)
-        task = asyncio.current_task()
-        assert task is not None, "aiohttp runs every handler in a task"
-        self._answering.add(task)
         self.peak_active = max(self.peak_active, self.active)
         try:
-            return await self._answer(request, record)
+            return await self._play(request, record)
         except asyncio.CancelledError:
             if not self._closing:
                 record.disconnected.set()
@@ -226,8 +173,6 @@ class Emulator:
             # Not raised further: aiohttp would log it as an error of the handler.
             record.disconnected.set()
             return web.Response()
-        finally:
-            self._answering.discard(task)
 
     def _record(self, request: web.Request, raw: bytes) -> RecordedRequest:
         try:
@@ -246,7 +191,7 @@ class Emulator:
         self._arrival.set()
         return record
 
-    async def _answer(self, request: web.Request, record: RecordedRequest) -> web.StreamResponse:
+    async def _play(self, request: web.Request, record: RecordedRequest) -> web.StreamResponse:
         scenario, identity, generation = await self._choose(record)
         record.scenario, record.status = scenario.name, scenario.status
         player = Player(request, scenario, identity, generation if scenario.status < 300 else None)

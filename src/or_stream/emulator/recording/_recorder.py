@@ -12,10 +12,9 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 from yarl import URL
 
-from or_stream.emulator._player import Player
+from or_stream.emulator._http import Listener, Player
 from or_stream.emulator._script import Close, Identity, Reset, Scenario, dump
 from or_stream.emulator._wire import error_body
-from or_stream.emulator.recording._listener import Listener
 from or_stream.emulator.recording._recording import HOP_BY_HOP, Answer, RequestHead
 from or_stream.emulator.recording._scrubbing import Headers
 from or_stream.emulator.recording._writing import Exchange, Shelf

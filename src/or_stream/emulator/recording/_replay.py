@@ -11,10 +11,9 @@ from urllib.parse import parse_qsl, urlencode
 
 from aiohttp import web
 
-from or_stream.emulator._player import Player
+from or_stream.emulator._http import Listener, Player
 from or_stream.emulator._script import JSON_TYPE, Identity, Scenario, Send, dump
 from or_stream.emulator._wire import error_body
-from or_stream.emulator.recording._listener import Listener
 from or_stream.emulator.recording._recording import (
     Pace,
     Recording,
