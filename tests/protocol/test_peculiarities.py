@@ -376,3 +376,43 @@ def test_two_documents_in_one_event():
     two = content(b"a") + b"\ndata: " + b'{"usage":{"total_tokens":1}}'
     outcome = read(two, two, two)
     assert (outcome.message.text, len(events_of(outcome, UsageUpdate))) == ("aaa", 3)
+
+
+def test_drawing_without_base64():
+    """A data URL may be percent-encoded (RFC 2397), as those of drawings are."""
+    url = b"data:image/svg+xml;utf8,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E"
+    outcome = read(content(b"a"), delta(b'"images":[{"image_url":{"url":"%b"}}]' % url, b'"finish_reason":"stop"'))
+    (image,) = outcome.message.images
+    assert (image.data, image.media_type) == (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml")
+
+
+def test_whole_calls_without_index_and_id():
+    """Two calls of one name, each whole in its fragment, are two; a call that is not whole yet goes on."""
+    first, second = b'{"function":{"name":"f","arguments":"{\\"a\\":1}"}}', b'{"function":{"name":"f","arguments":"{}"}}'
+    for documents in ([call(first + b"," + second)], [call(first), call(second)]):
+        outcome = read(*documents, content(b"."))
+        assert [tool.arguments for tool in outcome.message.tool_calls] == ['{"a":1}', "{}"]
+    begun, rest = b'{"function":{"name":"f","arguments":"{\\"a\\":"}}', b'{"function":{"name":"f","arguments":"1}"}}'
+    assert [tool.arguments for tool in read(call(begun), call(rest)).message.tool_calls] == ['{"a":1}']
+
+
+def test_only_another_choice_than_the_first():
+    """A stream in which choice 1 alone has spoken and finished is whole, with [DONE] or without."""
+    spoken = b'{"id":"g","choices":[{"index":1,"delta":{"content":"b"},"finish_reason":"stop"}]}'
+    for done in (True, False):
+        outcome = read(spoken, done=done)
+        assert outcome.failure is None
+        assert [message.text for message in outcome.message.alternatives] == ["b"]
+
+
+def test_comment_inside_data_is_cut():
+    """A comment that a proxy wrapped into data is as short as any other."""
+    (event,) = same_outcome(b"data: :" + b"x" * 10_000 + b"\n\n").events
+    assert len(event.comment) == 4096
+
+
+def test_whole_reasoning_details_stay_apart():
+    """In a `message` each detail is whole, and goes back as it came."""
+    details = b'[{"type":"reasoning.text","index":0,"text":"a"},{"type":"reasoning.text","index":0,"text":"b"}]'
+    document = b'{"id":"g","choices":[{"message":{"content":"x","reasoning_details":%b},"finish_reason":"stop"}]}' % details
+    assert [detail["text"] for detail in read(document).message.reasoning_details] == ["a", "b"]

@@ -6,6 +6,7 @@ the rest of that chunk comes to `feed`, what was already said is not said again.
 
 import re
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 from or_stream.errors import ProtocolViolation
 from or_stream.events import AnnotationDelta, Event, ReasoningDelta, RefusalDelta, StreamStart, TextDelta, UsageUpdate
@@ -18,7 +19,7 @@ from or_stream.values import Image, Message, Status
 
 __all__ = ["ChatDecoder"]
 
-_DATA_URL_HEAD: Final = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
+_DATA_URL_HEAD: Final = re.compile(r"data:[^,]*?(;base64)?,", re.IGNORECASE)
 
 
 class ChatDecoder:
@@ -169,7 +170,7 @@ class ChatDecoder:
             case "reasoning":
                 return self._say_reasoning(builder, part.value)
             case "reasoning_details":
-                builder.add_reasoning_details(part.value)
+                builder.add_reasoning_details(part.value, are_whole=part.is_whole)
                 return []
             case "refusal":
                 return self._say_refusal(builder, part.value)
@@ -201,7 +202,8 @@ class ChatDecoder:
     def _say_image(self, builder: MessageBuilder, entry: ImageEntry) -> list[Event]:
         """An image that was not lifted: an address, or a data URL in a form or place that the lifter leaves alone."""
         head = _DATA_URL_HEAD.match(entry.url)
-        if head is None:
+        is_drawing = entry.claimed_media_type == "image/svg+xml"
+        if head is None or not (head[1] or is_drawing):
             if entry.url[:5].lower() == "data:":
                 raise ProtocolViolation("an image in the stream is a data URL without base64")
             events, image = self._images.add_address(builder.choice, entry.url)
@@ -209,9 +211,12 @@ class ChatDecoder:
             return events
         self._images.begin(builder.choice, entry.claimed_media_type)
         decoder = Base64Decoder()
-        payload = entry.url[head.end() :].encode("ascii", "replace")
-        events = []
-        for data in (decoder.feed(payload), decoder.finish()):
+        payload, events = entry.url[head.end() :], []
+        if head[1]:
+            pieces = (decoder.feed(payload.encode("ascii", "replace")), decoder.finish())
+        else:
+            pieces = (unquote_to_bytes(payload), b"")  # RFC 2397: a drawing is text
+        for data in pieces:
             if data:
                 events += self._images.feed(data)
         ending, image = self._images.end()

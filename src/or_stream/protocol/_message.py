@@ -56,13 +56,13 @@ class MessageBuilder:
             self._audio = _AudioBuilder(self.choice)
         return self._audio.feed(audio)
 
-    def add_reasoning_details(self, details: list[dict[str, Any]]) -> None:
-        """Fragments of reasoning details. A fragment continues the one before it of the same type and index."""
+    def add_reasoning_details(self, details: list[dict[str, Any]], *, are_whole: bool = False) -> None:
+        """Fragments of reasoning details, or whole ones. A fragment continues the one before it of the same type and index."""
         if self.reasoning_details is None:
             self.reasoning_details = []
         for detail in details:
             last = self.reasoning_details[-1] if self.reasoning_details else None
-            if last is not None and _continues(detail, last):
+            if last is not None and not are_whole and _continues(detail, last):
                 self._join_detail(last, detail)
             else:
                 self._join_detail_pieces()

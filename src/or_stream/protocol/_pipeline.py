@@ -15,7 +15,7 @@ from or_stream.protocol._error_body import redact
 from or_stream.protocol._image_api import B64_JSON, ImageApiDecoder, is_image_document, is_picture_path
 from or_stream.protocol._images import DEFAULT_MAX_IMAGE_BYTES, DEFAULT_MAX_IMAGES, ImageAssembler, ImageSink, MemorySink
 from or_stream.protocol._payloads import PayloadData, PayloadEnd, PayloadLifter, PayloadStart
-from or_stream.sse import DEFAULT_MAX_EVENT_SIZE, Comment, ServerSentEvent, SSEParser
+from or_stream.sse import DEFAULT_MAX_COMMENT_SIZE, DEFAULT_MAX_EVENT_SIZE, Comment, ServerSentEvent, SSEParser
 from or_stream.values import Message, Status
 
 __all__ = ["API", "Framing", "Limits", "Pipeline"]
@@ -207,7 +207,8 @@ class Pipeline:
         if raw == _DONE:
             self._end(events)
         elif raw.startswith(b":"):
-            events.append(Heartbeat(raw[1:].decode(errors="replace").strip(), elapsed_seconds))
+            text = raw[1 : DEFAULT_MAX_COMMENT_SIZE + 1].decode(errors="replace").strip()
+            events.append(Heartbeat(text, elapsed_seconds))
         elif raw:
             self._decode(raw, elapsed_seconds, events)
 

@@ -79,7 +79,10 @@ class ToolCallTracker:
         if call is None and call_id:
             call = self._latest.get((None, wire_index))
             return None if call is not None and call.id else call
-        is_another = call is not None and not call_id and name and call.name and name != call.name
+        if call is None or call_id or not name or not call.name:
+            return call
+        # Without an index and an id, a call that came whole in one fragment is followed by another, of the same name or not.
+        is_another = name != call.name or (wire_index is None and len(call.arguments) == 1 and _is_whole_json(call.arguments[0]))
         return None if is_another else call
 
 
