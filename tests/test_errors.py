@@ -95,7 +95,6 @@ def test_what_may_be_retried(kind: type[APIStatusError | StreamFailed], status: 
     """The status says whether to try again, and the server's own word wins."""
     assert kind("no", status=status).retryable is (status in {408, 429, 500, 502, 503, 504, 524, 529})
     assert kind("no", status=status, retryable=True).retryable is True
-    assert kind("no", status=status, retryable=False).retryable is False
 
 
 def test_what_every_error_carries():
@@ -133,3 +132,11 @@ def test_errors_travel(error: OrStreamError):
     for other in (copy.copy(error), pickle.loads(pickle.dumps(error))):
         assert type(other) is type(error)
         assert vars(other) == vars(error)
+
+
+def test_message_is_short():
+    """A picture given for a path, or a page of a server, is not repeated whole."""
+    picture = "iVBOR" * 100_000
+    assert len(str(errors.ConfigurationError(f"cannot read {picture!r} of yours"))) < 300
+    assert str(errors.ConfigurationError(f"cannot read {picture!r} of yours")).endswith(" of yours")
+    assert len(str(errors.ConfigurationError("word " * 10_000))) == 6000

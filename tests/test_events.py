@@ -99,3 +99,21 @@ def test_kinds_are_told_apart_by_type():
     assert EVENTS.validate_json(b'{"type":"text_delta","text":"a"}') == TextDelta("a")
     with pytest.raises(ValidationError):
         EVENTS.validate_json(b'{"type":"smell_delta"}')
+
+
+@pytest.mark.parametrize("kind", get_args(get_args(Event)[0]), ids=lambda kind: kind.__name__)
+def test_repr_is_short(kind):
+    """A repr reads as a dataclass's does, but shows neither the bytes nor the data URLs of an event."""
+    long = "data:image/png;base64," + "iVBOR" * 10_000
+    values = {"index": 1, "data": b"x" * 10_000, "elapsed": 1.5, "attempt": 2, "annotation": {"a": long}, "duplicate_of": 0}
+    required = {field.name: values.get(field.name, long) for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING}
+    text = repr(kind(**required))
+    assert text.startswith(f"{kind.__name__}(")
+    assert len(text) < 300
+
+
+def test_repr_of_an_event():
+    """Short data is shown as it is."""
+    assert repr(TextDelta("a")) == "TextDelta(text='a', choice=0, type='text_delta')"
+    assert repr(ImageDelta(0, b"abc")) == "ImageDelta(index=0, data=b'abc', choice=0, type='image_delta')"
+    assert "data=<10,000 bytes>" in repr(ImageDelta(0, bytes(10_000)))

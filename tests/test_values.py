@@ -336,3 +336,26 @@ def test_through_python():
 def test_base64_of_a_dump():
     """Bytes are written as base64."""
     assert json.loads(Image.from_bytes(b"ABC").model_dump_json())["data"] == "QUJD"
+
+
+LONG_URL = "data:image/png;base64," + "iVBOR" * 10_000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Message(text=f"![a]({LONG_URL})", extra={"a": [LONG_URL]}, annotations=[{"url": LONG_URL}]),
+        Message(reasoning_details=[{"data": LONG_URL}], alternatives=[Message(refusal=LONG_URL)]),
+        Message(audio=Audio(data=b"x" * 10_000)),
+        Usage(extra={"a": LONG_URL}),
+        ToolCall(arguments=f'{{"image": "{LONG_URL}"}}', extra={"a": LONG_URL}),
+        Image(url=LONG_URL),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_repr_without_data(value):
+    """A data URL is shortened wherever it stands in a value, in `repr` and in `str`, and only there."""
+    assert len(repr(value)) < 1500
+    assert len(str(value)) < 1500
+    assert "iVBOR" * 10 not in repr(value)
+    assert value == type(value).model_validate(value.model_dump())

@@ -25,6 +25,7 @@ OrStreamError
 └── BudgetExceeded              the next request would pass the budget
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -55,6 +56,10 @@ __all__ = [
     "TimeoutPhase",
 ]
 
+# What was given as a path or a name may be a whole picture in base64. The rest is what a server may say.
+_LONG_WORD = re.compile(r"(?<!\S)(\S{200})\S{300,}")
+_MAX_MESSAGE_CHARACTERS = 6000
+
 TimeoutPhase = Literal["connect", "first_content", "idle", "total"]
 
 
@@ -69,7 +74,7 @@ class OrStreamError(Exception):
     retryable: bool = False
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
+        super().__init__(_LONG_WORD.sub(r"\1...", message)[:_MAX_MESSAGE_CHARACTERS])
         self.partial: Any = None
         self.generation_id: str | None = None
         self.attempts: int = 0

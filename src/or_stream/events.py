@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator
 
+from or_stream._short_repr import ShortRepr
 from or_stream.values import Image, Message, ToolCall, Usage
 
 __all__ = [
@@ -37,8 +38,8 @@ __all__ = [
 _BASE64 = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
 
-@dataclass(slots=True)
-class StreamStart:
+@dataclass(slots=True, repr=False)
+class StreamStart(ShortRepr):
     """The first chunk that is not an error came. Each field is None where the server has not said it by then."""
 
     generation_id: str | None = None
@@ -48,8 +49,8 @@ class StreamStart:
     type: Literal["stream_start"] = "stream_start"
 
 
-@dataclass(slots=True)
-class Heartbeat:
+@dataclass(slots=True, repr=False)
+class Heartbeat(ShortRepr):
     """An SSE comment came: the provider is alive, nothing was made. `elapsed` is in seconds since the request."""
 
     comment: str
@@ -58,8 +59,8 @@ class Heartbeat:
     type: Literal["heartbeat"] = "heartbeat"
 
 
-@dataclass(slots=True)
-class TextDelta:
+@dataclass(slots=True, repr=False)
+class TextDelta(ShortRepr):
     """A piece of the visible text, never empty."""
 
     text: str
@@ -67,8 +68,8 @@ class TextDelta:
     type: Literal["text_delta"] = "text_delta"
 
 
-@dataclass(slots=True)
-class ReasoningDelta:
+@dataclass(slots=True, repr=False)
+class ReasoningDelta(ShortRepr):
     """A piece of the reasoning text, given once though the wire carries it twice."""
 
     text: str
@@ -76,8 +77,8 @@ class ReasoningDelta:
     type: Literal["reasoning_delta"] = "reasoning_delta"
 
 
-@dataclass(slots=True)
-class RefusalDelta:
+@dataclass(slots=True, repr=False)
+class RefusalDelta(ShortRepr):
     """A piece of the model's refusal."""
 
     text: str
@@ -85,8 +86,8 @@ class RefusalDelta:
     type: Literal["refusal_delta"] = "refusal_delta"
 
 
-@dataclass(slots=True)
-class ImageStart:
+@dataclass(slots=True, repr=False)
+class ImageStart(ShortRepr):
     """The first bytes of an image are here, long before its SSE event is complete.
 
     `index` counts the images begun in this stream: 0, 1, 2. `media_type` was read from the bytes; where they are of no known
@@ -99,8 +100,8 @@ class ImageStart:
     type: Literal["image_start"] = "image_start"
 
 
-@dataclass(slots=True)
-class ImageDelta:
+@dataclass(slots=True, repr=False)
+class ImageDelta(ShortRepr):
     """The next decoded bytes of an image. How an image is cut into deltas follows the network and means nothing."""
 
     __pydantic_config__ = _BASE64
@@ -111,8 +112,8 @@ class ImageDelta:
     type: Literal["image_delta"] = "image_delta"
 
 
-@dataclass(slots=True)
-class ImageEnd:
+@dataclass(slots=True, repr=False)
+class ImageEnd(ShortRepr):
     """An image is whole, and was decodable base64."""
 
     index: int
@@ -121,8 +122,8 @@ class ImageEnd:
     type: Literal["image_end"] = "image_end"
 
 
-@dataclass(slots=True)
-class ImageDiscard:
+@dataclass(slots=True, repr=False)
+class ImageDiscard(ShortRepr):
     """What began as image `index` is a byte-identical repeat of image `duplicate_of`, which was delivered already."""
 
     index: int
@@ -131,8 +132,8 @@ class ImageDiscard:
     type: Literal["image_discard"] = "image_discard"
 
 
-@dataclass(slots=True)
-class ImagePreview:
+@dataclass(slots=True, repr=False)
+class ImagePreview(ShortRepr):
     """A whole rendering of lower quality, which a later one replaces (the Image API)."""
 
     index: int
@@ -141,8 +142,8 @@ class ImagePreview:
     type: Literal["image_preview"] = "image_preview"
 
 
-@dataclass(slots=True)
-class AudioDelta:
+@dataclass(slots=True, repr=False)
+class AudioDelta(ShortRepr):
     """Decoded audio bytes, a piece of their transcript, or both. `transcript` is None where the chunk has none."""
 
     __pydantic_config__ = _BASE64
@@ -153,8 +154,8 @@ class AudioDelta:
     type: Literal["audio_delta"] = "audio_delta"
 
 
-@dataclass(slots=True)
-class ToolCallStart:
+@dataclass(slots=True, repr=False)
+class ToolCallStart(ShortRepr):
     """A tool call begins. `index` counts the calls begun in this choice, whatever index the wire says."""
 
     index: int
@@ -164,8 +165,8 @@ class ToolCallStart:
     type: Literal["tool_call_start"] = "tool_call_start"
 
 
-@dataclass(slots=True)
-class ToolCallDelta:
+@dataclass(slots=True, repr=False)
+class ToolCallDelta(ShortRepr):
     """A piece of the JSON text of a call's arguments."""
 
     index: int
@@ -174,8 +175,8 @@ class ToolCallDelta:
     type: Literal["tool_call_delta"] = "tool_call_delta"
 
 
-@dataclass(slots=True)
-class ToolCallEnd:
+@dataclass(slots=True, repr=False)
+class ToolCallEnd(ShortRepr):
     """A tool call will get no more arguments. Look at `call.complete` before running it."""
 
     index: int
@@ -184,8 +185,8 @@ class ToolCallEnd:
     type: Literal["tool_call_end"] = "tool_call_end"
 
 
-@dataclass(slots=True)
-class AnnotationDelta:
+@dataclass(slots=True, repr=False)
+class AnnotationDelta(ShortRepr):
     """A citation or a file annotation, as the server sent it."""
 
     annotation: dict[str, Any]
@@ -193,8 +194,8 @@ class AnnotationDelta:
     type: Literal["annotation_delta"] = "annotation_delta"
 
 
-@dataclass(slots=True)
-class UsageUpdate:
+@dataclass(slots=True, repr=False)
+class UsageUpdate(ShortRepr):
     """Tokens and cost. When several come, the last one holds."""
 
     usage: Usage
@@ -202,8 +203,8 @@ class UsageUpdate:
     type: Literal["usage_update"] = "usage_update"
 
 
-@dataclass(slots=True)
-class Restart:
+@dataclass(slots=True, repr=False)
+class Restart(ShortRepr):
     """Only with `RetryPolicy(restart=True)`: the stream starts over. Drop what you have shown; it is in `discarded`.
 
     `error` says in words why. `attempt` counts from 1; the request that now begins is the one of that number.
@@ -216,8 +217,8 @@ class Restart:
     type: Literal["restart"] = "restart"
 
 
-@dataclass(slots=True)
-class StreamEnd:
+@dataclass(slots=True, repr=False)
+class StreamEnd(ShortRepr):
     """The stream ended honestly. Comes exactly once, and last."""
 
     message: Message

@@ -6,6 +6,7 @@ import mimetypes
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -14,25 +15,30 @@ import pybase64
 from pydantic import BaseModel, ConfigDict, Field
 
 from or_stream._image_format import SUFFIXES, media_type_of, pixel_size
+from or_stream._short_repr import shown
 from or_stream.errors import ConfigurationError
 
 __all__ = ["Audio", "Image", "Message", "Status", "ToolCall", "Usage"]
 
 Status = Literal["pending", "streaming", "complete", "failed", "truncated", "cancelled"]
 
-# Building the validators at first use keeps `import or_stream` at the cost of importing aiohttp and pydantic.
-_CONFIG = ConfigDict(defer_build=True, ser_json_bytes="base64", val_json_bytes="base64")
+
+class _Value(BaseModel):
+    # Building the validators at first use keeps `import or_stream` at the cost of importing aiohttp and pydantic.
+    model_config = ConfigDict(defer_build=True, ser_json_bytes="base64", val_json_bytes="base64")
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """What pydantic's repr shows, without the data of data URLs."""
+        return ((name, shown(value)) for name, value in super().__repr_args__())
 
 
-class Image(BaseModel):
+class Image(_Value):
     """A picture the model made, or one to send to it.
 
     `media_type` was read from the bytes themselves; it is what the server claimed where they are of no known kind, and None for
     a picture that is only an address. `data` is empty where the picture is in a file (`path`) or only an address (`url`).
     `size` is in bytes; `width` and `height` are in pixels, None where the header does not say.
     """
-
-    model_config = _CONFIG
 
     media_type: str | None = None
     data: bytes = Field(default=b"", repr=False)
@@ -143,10 +149,8 @@ class Image(BaseModel):
     __str__ = __repr__
 
 
-class Audio(BaseModel):
+class Audio(_Value):
     """Sound the model made. `transcript` is what it says; `expires_at` is in Unix seconds, None where the server did not say."""
-
-    model_config = _CONFIG
 
     id: str | None = None
     data: bytes = Field(default=b"", repr=False)
@@ -154,13 +158,11 @@ class Audio(BaseModel):
     expires_at: int | None = None
 
 
-class ToolCall(BaseModel):
+class ToolCall(_Value):
     """A call of a tool. `arguments` is JSON text, `{}` where the model sent nothing.
 
     `complete` is False where the arguments were cut short, so that they are no whole JSON text: do not run such a call.
     """
-
-    model_config = _CONFIG
 
     id: str = ""
     name: str = ""
@@ -173,13 +175,11 @@ class ToolCall(BaseModel):
         return json.loads(self.arguments)
 
 
-class Usage(BaseModel):
+class Usage(_Value):
     """Tokens and cost of one generation. Each part is None where the server did not send it; `cost` is in US dollars.
 
     `extra` holds what has no field here.
     """
-
-    model_config = _CONFIG
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -196,15 +196,13 @@ class Usage(BaseModel):
     extra: dict[str, Any] = Field(default_factory=dict)
 
 
-class Message(BaseModel):
+class Message(_Value):
     """What a generation has come to: whole after `StreamEnd`, else as much as was received.
 
     `images` are in the order in which they came; `image_offsets[i]` is how many characters of `text` came before image i, and
     `parts` puts the two together. `reasoning_details` is None where the server sent none, and must go back untouched in the
     next turn. `choice` messages of a request for several answers are in `alternatives`. `extra` holds what has no field here.
     """
-
-    model_config = _CONFIG
 
     id: str | None = None
     model: str | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
+from or_stream._short_repr import shorten_data_urls
 from or_stream.errors import APIStatusError, StreamFailed, error_class_for_status
 
 __all__ = ["ErrorBody", "conceal", "redact"]
@@ -20,12 +21,11 @@ _MAX_DEPTH: Final = 32
 # "key" or "test" serves as a key of a server that wants none, and is a word that errors need.
 _SHORTEST_SECRET: Final = 8
 _SECRETS: Final = re.compile(r"(sk-(?:or-)?)[A-Za-z0-9_-]{8,}|(Bearer )[^\s\"']+")
-_DATA_URL: Final = re.compile(r"(data:[^;,\s]{0,100};base64,)[A-Za-z0-9+/=\\]{16,}")
 
 
 def redact(text: str) -> str:
     """`text` without anything that looks like a key, and with data URLs shortened."""
-    return _DATA_URL.sub(r"\1...", _SECRETS.sub(lambda match: f"{match[1] or match[2]}...", text))
+    return shorten_data_urls(_SECRETS.sub(lambda match: f"{match[1] or match[2]}...", text))
 
 
 def conceal(error: BaseException | None, authorization: str) -> None:
