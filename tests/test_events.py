@@ -106,7 +106,9 @@ def test_repr_is_short(kind):
     """A repr reads as a dataclass's does, but shows neither the bytes nor the data URLs of an event."""
     long = "data:image/png;base64," + "iVBOR" * 10_000
     values = {"index": 1, "data": b"x" * 10_000, "elapsed": 1.5, "attempt": 2, "annotation": {"a": long}, "duplicate_of": 0}
-    required = {field.name: values.get(field.name, long) for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING}
+    required = {
+        field.name: values.get(field.name, long) for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING
+    }
     text = repr(kind(**required))
     assert text.startswith(f"{kind.__name__}(")
     assert len(text) < 300

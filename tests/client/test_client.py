@@ -373,3 +373,16 @@ async def test_connection_that_went_stale(client_of):
         assert (await client.generate("x")).text == TEXT
         assert (await client.generate("x")).text == TEXT
         assert len(server.connections) == 2
+
+
+@pytest.mark.parametrize("name", ["no-headers", "silence"])
+async def test_closed_under_a_request(emulator, client, name):
+    """Whoever waits learns at once that the client was closed, and nothing is sent again."""
+    task = asyncio.create_task(client.generate("x", model=f"emulator/{name}", retry=RetryPolicy(base_seconds=30)))
+    await emulator.received()
+    await asyncio.sleep(0.05)  # until the client waits
+    await client.aclose()
+    async with asyncio.timeout(5):
+        with pytest.raises(OrStreamError, match="closed") as caught:
+            await task
+    assert (len(emulator.requests), caught.value.attempts) == (1, 1)

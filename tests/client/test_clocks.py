@@ -19,7 +19,7 @@ from or_stream import (
 )
 from or_stream.client._clocks import Clocks
 from or_stream.emulator import Comment, Done, Scenario, Wait, WaitFor, scenarios
-from support.raw_server import RawServer, head
+from support.raw_server import RawServer, answer, head
 
 ONCE = RetryPolicy(attempts=1)
 WORDS = scenarios.text("one").steps  # comments, words, ending
@@ -76,6 +76,27 @@ async def test_connect_tcp(key):
         finally:
             for one in waiting:
                 one.close()
+
+
+async def test_connect_name(key, monkeypatch):
+    """A name that nobody resolves."""
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lambda *_, **__: asyncio.sleep(60))
+    async with Client(api_key=key, base_url="http://lamp.invalid/api/v1") as client:
+        assert (await timeout_of(client, 0.2, connect=0.2)).phase == "connect"
+
+
+async def test_connect_is_over_when_connected(client_of):
+    """A server that takes longer with its headers than `connect` allows, on a new connection and on one that is used again."""
+
+    async def play(connection):
+        while True:
+            await connection.request()
+            await asyncio.sleep(0.4)
+            connection.send(answer(scenarios.text("one").body()))
+
+    async with RawServer(play) as server, client_of(server, timeouts=Timeouts(connect=0.2)) as client:
+        assert [(await client.generate("x")).text for _ in range(2)] == ["one", "one"]
+        assert len(server.connections) == 1
 
 
 async def test_connect_tls(client_of):

@@ -20,9 +20,10 @@ _FOREVER = float("inf")
 class Timeouts:
     """How long to wait, in seconds; None waits for ever.
 
-    `connect`: for TCP and TLS. `first_content`: from the request to the first content. `idle`: between content and content, not
-    counting the time in which nobody asked for more. `total`: for everything, retries included. Content is text, reasoning,
-    refusal, image or audio bytes, a piece of a tool call, an annotation; comments, roles and empty deltas are not.
+    `connect`: for a connection, from its name to TLS. `first_content`: from the request to the first content. `idle`: between
+    content and content, not counting the time in which nobody asked for more. `total`: for everything, retries included. Content
+    is text, reasoning, refusal, image or audio bytes, a piece of a tool call, an annotation; comments, roles and empty deltas
+    are not.
     """
 
     connect: float | None = 10

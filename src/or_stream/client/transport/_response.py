@@ -35,6 +35,7 @@ class Response:
         self._loop = asyncio.get_running_loop()
         self._linger = linger
         self._authorization = authorization
+        self._is_closed_for_good = False
         self._process = os.getpid()
         self.framing: Framing = framing
         self.generation_id: str | None = response.headers.get("X-Generation-Id")
@@ -58,7 +59,10 @@ class Response:
             # aiohttp raises as soon as it knows of the break, though what came in front of it is still in its buffer.
             if data := content._read_nowait(-1):  # noqa: SLF001  # the public one raises too
                 return data
-            raise translated(error, before_response=False) from error
+            broken = translated(error, before_response=False)
+            if self._is_closed_for_good:
+                broken.retryable = False
+            raise broken from error
 
     async def read_whole(self, max_bytes: int) -> bytes:
         """All of a body that is of use only as a whole. Raises ProtocolViolation for a longer one."""
@@ -69,6 +73,11 @@ class Response:
                 if len(body) > max_bytes:
                     raise ProtocolViolation(f"the answer has more than {max_bytes:,} bytes")
         return bytes(body)
+
+    def close_for_good(self) -> None:
+        """Drop the connection, and tell whoever reads that another request will not do better."""
+        self._is_closed_for_good = True
+        self.close()
 
     def close(self) -> None:
         """Drop the connection now."""

@@ -5,15 +5,16 @@ import io
 import json
 import os
 import weakref
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
 from typing import Any, Final
 
 import aiohttp
 
 from or_stream.client.transport._answers import beginning, mapped, status_error
 from or_stream.client.transport._response import OF_PARENT, Response
-from or_stream.errors import BadRequest, ConfigurationError, OrStreamError, ProtocolViolation
+from or_stream.errors import BadRequest, ConfigurationError, OrStreamError, ProtocolViolation, StreamTimeout
 from or_stream.protocol import conceal, redact
 
 __all__ = ["Session", "Transport"]
@@ -75,21 +76,25 @@ class Transport:
     async def _request(
         self, method: str, url: str, headers: Mapping[str, str], *, connect_seconds: float | None, **content: Any
     ) -> Response:
-        timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect_seconds, sock_read=None)
         session = await self._running_session()
+        sock_connect = None if self._owns_session else connect_seconds  # a session of the caller's is not traced
+        timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=sock_connect, sock_read=None)
         try:
             with mapped(before_response=True):
-                response = await session.request(
-                    method,
-                    url,
-                    **content,
-                    headers=headers,
-                    timeout=timeout,
-                    allow_redirects=False,
-                    raise_for_status=False,
-                    proxy=self._proxy,
-                    read_bufsize=_READ_BUFFER_BYTES,
-                )
+                async with _connecting_within(connect_seconds) as tell:
+                    if self._owns_session:
+                        content["trace_request_ctx"] = tell
+                    response = await session.request(
+                        method,
+                        url,
+                        **content,
+                        headers=headers,
+                        timeout=timeout,
+                        allow_redirects=False,
+                        raise_for_status=False,
+                        proxy=self._proxy,
+                        read_bufsize=_READ_BUFFER_BYTES,
+                    )
             try:
                 return await self._accepted(response, headers.get("Authorization", ""))
             except BaseException:
@@ -133,7 +138,7 @@ class Transport:
     def _close_responses(self) -> None:
         """Before the session is closed, because aiohttp would then leave whoever reads waiting."""
         for response in list(self._responses):
-            response.close()
+            response.close_for_good()
         for lingering in list(self._lingering):
             self._end_lingering(lingering)
 
@@ -160,7 +165,7 @@ class Transport:
             # aiohttp's own limit of 100 connections would queue the rest without a word.
             connector = _Connector(limit=self._max_connections or 0)
             # Not `trust_env`: it looks into files in a thread twice a request, and a .netrc entry would clash with the key.
-            self._session = aiohttp.ClientSession(connector=connector)
+            self._session = aiohttp.ClientSession(connector=connector, trace_configs=[_connection_tracing()])
             # asyncio closes every started async generator when a loop shuts down (`shutdown_asyncgens`): the one public hook.
             self._closer = _close_with_loop(self._session, weakref.WeakMethod(self._close_responses))
             await anext(self._closer)
@@ -208,6 +213,35 @@ class Transport:
         finally:
             reader.close()
         return body[:_MAX_ERROR_BODY_BYTES]
+
+
+@asynccontextmanager
+async def _connecting_within(seconds: float | None) -> AsyncIterator[Callable[[bool], None]]:
+    """Bounds the time of a connection, from its name to TLS. Yields what to call with True when it begins, with False behind it.
+
+    aiohttp's own `sock_connect` leaves out the name and counts each address anew; its `connect` counts the wait for a free one.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(None) as timeout:
+            yield lambda runs: timeout.reschedule(loop.time() + seconds if runs and seconds is not None else None)
+    except TimeoutError as error:
+        raise StreamTimeout("no connection within Timeouts.connect", phase="connect") from error
+
+
+def _connection_tracing() -> aiohttp.TraceConfig:
+    """Has aiohttp call the `trace_request_ctx` of a request when it makes a connection for it."""
+
+    async def begin(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+        context.trace_request_ctx(True)
+
+    async def end(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+        context.trace_request_ctx(False)
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_create_start.append(begin)
+    config.on_connection_create_end.append(end)
+    return config
 
 
 class _Connector(aiohttp.TCPConnector):
