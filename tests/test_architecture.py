@@ -22,8 +22,8 @@ FOLDER_FILES = 10
 # What may be imported inside a function: it is there only if the user installed the extra.
 OPTIONAL_EXTRAS = {"PIL", "rich", "typer"}
 
-# What else may be imported inside a function, by which module: the package loads a layer when one of its names is used, and
-# `Client.batch` and the catalogue of models are the doors to what most programs never use.
+# What else may be imported inside a function, or for its types alone, by which module: the package loads a layer when one of
+# its names is used, and `Client.batch` and the catalogue of models are the doors to what most programs never use.
 LATE_IMPORTS = {
     ("or_stream.__init__", "a computed name"),
     ("or_stream.client._client", "or_stream.batching"),
@@ -93,11 +93,12 @@ class Module(NamedTuple):
 
 
 class Import(NamedTuple):
-    """One imported module; `late` when the statement stands inside a function."""
+    """One imported module; `late` when the statement stands inside a function, `for_types` when it is never executed."""
 
     target: str
     line: int
     late: bool
+    for_types: bool
 
 
 Modules = list[Module]
@@ -134,13 +135,14 @@ def targets_of(node: ast.AST, module: Module, known: set[str]) -> list[str]:
 
 def imports_of(module: Module, known: set[str]) -> Iterator[Import]:
     """Every import of a module, wherever it stands: also under TYPE_CHECKING, inside functions and by `import_module`."""
-    pending: list[tuple[ast.AST, bool]] = [(ast.parse(module.source), False)]
+    pending: list[tuple[ast.AST, bool, bool]] = [(ast.parse(module.source), False, False)]
     while pending:
-        node, late = pending.pop()
+        node, late, for_types = pending.pop()
         for target in targets_of(node, module, known):
-            yield Import(target, getattr(node, "lineno", 0), late)
+            yield Import(target, getattr(node, "lineno", 0), late, for_types)
         late = late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        pending += [(child, late) for child in ast.iter_child_nodes(node)]
+        for_types = for_types or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+        pending += [(child, late, for_types) for child in ast.iter_child_nodes(node)]
 
 
 def all_imports(modules: Modules) -> Iterator[tuple[Module, Import]]:
@@ -170,10 +172,14 @@ def crowded_folders(modules: Modules) -> list[str]:
     return [f"{folder} has {files} files" for folder, files in folders.items() if files > FOLDER_FILES]
 
 
+def is_door(module: Module, imported: Import) -> bool:
+    return (imported.late or imported.for_types) and (module.name, imported.target) in LATE_IMPORTS
+
+
 def import_cycles(modules: Modules) -> list[str]:
     graph: dict[str, set[str]] = {module.import_name: set() for module in modules}
     for module, imported in all_imports(modules):
-        if imported.target in graph and not (imported.late and (module.name, imported.target) in LATE_IMPORTS):
+        if imported.target in graph and not is_door(module, imported):
             graph[module.import_name].add(imported.target)
     try:
         graphlib.TopologicalSorter(graph).prepare()
@@ -195,7 +201,7 @@ def wrong_ways(modules: Modules) -> list[str]:
     return [
         f"{module.name}:{imported.line} imports {imported.target}"
         for module, imported in all_imports(modules)
-        if is_ours(imported.target) and not (imported.late and (module.name, imported.target) in LATE_IMPORTS)
+        if is_ours(imported.target) and not is_door(module, imported)
         if layer_of(imported.target) not in LAYERS.get(module.layer, set()) | {module.layer}
     ]
 
@@ -294,7 +300,8 @@ VIOLATIONS = [
     (wrong_ways, {"events": "from or_stream import sse", "sse": ""}),
     (wrong_ways, {"sse": "from or_stream.values import Message"}),
     (wrong_ways, {"protocol._decoder": "from or_stream.client import Client"}),
-    (wrong_ways, {"client._client": UNDER_TYPE_CHECKING + "from or_stream.batching import BatchRun"}),
+    (wrong_ways, {"client._client": "from or_stream.batching import BatchRun"}),
+    (wrong_ways, {"client._stream": UNDER_TYPE_CHECKING + "from or_stream.batching import BatchRun"}),
     (wrong_ways, {"relay.asgi": "from or_stream.client import ChatStream"}),
     (wrong_ways, {"relay.asgi": "from or_stream.emulator import Emulator"}),
     (wrong_ways, {"emulator._server": "from ..client import Client"}),
@@ -323,6 +330,7 @@ ALLOWED = [
     (late_imports, {"cli._render": "def show():\n    from PIL import Image"}),
     (wrong_ways, {"protocol._decoder": "from or_stream import errors", "errors": ""}),
     (wrong_ways, {"__main__": "from or_stream.cli import main"}),
+    (wrong_ways, {"client._client": UNDER_TYPE_CHECKING + "from or_stream.batching import BatchRun"}),
     (opened_rooms, {"protocol.__init__": "from or_stream.protocol._pipeline import Pipeline"}),
     (opened_rooms, {"protocol._payloads": "from or_stream._image_format import media_type_of"}),
     (second_doors_to_aiohttp, {"client.transport._session": "import aiohttp", "relay.aiohttp_web": "import aiohttp"}),

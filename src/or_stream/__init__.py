@@ -4,9 +4,9 @@
 
 The layers, each of which imports only those to its left:
 
-    errors ◀─ values ◀─ events ◀─ sse ◀─ protocol ◀─ client ◀─ cli
-    what can   what you  what      bytes   bytes      one        the command
-    go wrong   keep      happens   to SSE  to events  request    or-stream
+    errors ◀─ values ◀─ events ◀─ sse ◀─ protocol ◀─ client ◀─ batching ◀─ cli
+    what can   what you  what      bytes   bytes      one       many at     the command
+    go wrong   keep      happens   to SSE  to events  request   once        or-stream
 
 `or_stream.emulator` is a provider in a box, for tests.
 A layer is loaded when the first of its names is used: `import or_stream` alone loads none.
@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from or_stream.batching import BatchItem, BatchOptions, BatchRun, BatchStats, batch, read_journal
     from or_stream.client import (
         DEFAULT_MODEL,
         ChatStream,
@@ -89,6 +90,10 @@ __all__ = [
     "AudioDelta",
     "AuthenticationFailed",
     "BadRequest",
+    "BatchItem",
+    "BatchOptions",
+    "BatchRun",
+    "BatchStats",
     "BudgetExceeded",
     "ChatStream",
     "Client",
@@ -142,12 +147,14 @@ __all__ = [
     "ToolCallStart",
     "Usage",
     "UsageUpdate",
+    "batch",
     "fetch_image",
     "generate",
+    "read_journal",
     "stream",
 ]
 
-_LAYERS: Final = ("errors", "values", "events", "sse", "protocol", "client")
+_LAYERS: Final = ("errors", "values", "events", "sse", "protocol", "client", "batching")
 """Where the names above are looked for, lowest layer first."""
 
 

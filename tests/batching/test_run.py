@@ -2,14 +2,18 @@
 
 import asyncio
 import gc
+import inspect
 import itertools
+from typing import get_type_hints
 
 import pytest
 
 from or_stream import (
     AuthenticationFailed,
+    BatchOptions,
     Client,
     ConfigurationError,
+    GenerationOptions,
     NotFound,
     PaymentRequired,
     RateLimited,
@@ -135,6 +139,20 @@ async def test_without_a_client(emulator, monkeypatch):
     monkeypatch.setenv("OPENROUTER_API_KEY", "k")
     monkeypatch.setenv("OPENROUTER_BASE_URL", emulator.base_url)
     assert len(await batch(["a", "b"]).collect()) == 2
+
+
+async def test_of_a_client(emulator, client):
+    """A client makes batches over its own session, which stays open."""
+    items = await client.batch(["a", "b"], concurrency=2, seed=7).collect()
+    assert [item.error for item in items] == [None, None]
+    assert [record.body["seed"] for record in emulator.requests] == [7, 7]
+    assert (await client.generate("c")).text == "one two"
+
+
+def test_options_of_both_doors():
+    """`Client.batch` takes what `batch` takes, but for the client."""
+    own = {name for name in inspect.signature(batch).parameters if name not in ("prompts", "client", "options")}
+    assert set(get_type_hints(BatchOptions)) == own | set(get_type_hints(GenerationOptions))
 
 
 @pytest.mark.parametrize(

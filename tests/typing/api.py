@@ -6,7 +6,20 @@ Only what the contract promises is written here; `assert_type` says what a check
 from pathlib import Path
 from typing import Any, assert_never, assert_type
 
-from or_stream import ChatStream, Client, RetryPolicy, Timeouts, fetch_image, generate, stream
+from or_stream import (
+    BatchItem,
+    BatchRun,
+    BatchStats,
+    ChatStream,
+    Client,
+    RetryPolicy,
+    Timeouts,
+    batch,
+    fetch_image,
+    generate,
+    read_journal,
+    stream,
+)
 from or_stream.errors import APIStatusError, OrStreamError, StreamFailed, StreamTimeout, TimeoutPhase
 from or_stream.events import (
     AnnotationDelta,
@@ -81,6 +94,31 @@ async def use_client(earlier: Message) -> None:
         assert_type(client.stream([earlier, {"role": "user", "content": "and at night?"}]), ChatStream)
         assert_type(await client.generate("a lighthouse"), Message)
         assert_type(await generate("a lighthouse", client=client), Message)
+
+
+async def use_batch(client: Client, folder: Path) -> list[BatchItem]:
+    """Many at once: with and without a client, with callbacks of both kinds."""
+
+    async def follow(item: BatchItem, event: Event) -> None:
+        read_event(event)
+
+    def progress(stats: BatchStats) -> None:
+        assert_type(stats.projected_cost, float | None)
+
+    prompts = [{"prompt": "a lighthouse", "key": "one"}, "another"]
+    run = batch(prompts, model="a/model", concurrency=64, save_to=folder, journal="run.jsonl", budget=5.0, on_event=follow)
+    assert_type(run, BatchRun)
+    async for item in run:
+        assert_type(item, BatchItem)
+        assert_type(item.message, Message | None)
+        assert_type(item.error, OrStreamError | None)
+        assert_type(item.cost, float | None)
+    assert_type(run.stats, BatchStats)
+    for item in read_journal(folder / "run.jsonl"):
+        assert_type(item.key, str)
+    async with client.batch(iter(["a"]), ordered=True, dry_run=True, on_progress=progress) as other:
+        assert_type(other, BatchRun)
+        return assert_type(await other.collect(), list[BatchItem])
 
 
 def read_event(event: Event) -> int:

@@ -6,9 +6,9 @@ _gate       when the next request may be sent               _journal    what has
 _limiter    how fast, found out from refusals; pure         _ledger     what it has cost, and may cost
 """
 
-from or_stream.batching._batch import batch
+from or_stream.batching._batch import BatchOptions, batch
 from or_stream.batching._run import BatchRun
 from or_stream.batching.pacing import BatchStats
 from or_stream.batching.records import BatchItem, read_journal
 
-__all__ = ["BatchItem", "BatchRun", "BatchStats", "batch", "read_journal"]
+__all__ = ["BatchItem", "BatchOptions", "BatchRun", "BatchStats", "batch", "read_journal"]

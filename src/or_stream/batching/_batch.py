@@ -10,10 +10,28 @@ from or_stream.batching._source import Duplicates
 from or_stream.client import Client, GenerationOptions, RetryPolicy, stream
 from or_stream.errors import ConfigurationError
 
-__all__ = ["batch"]
+__all__ = ["BatchOptions", "batch"]
 
 # A stream that was cut is asked for again, as nobody has seen it; the waits are for a server that is down, not for its limits.
 _RETRY: Final = RetryPolicy(attempts=5, base_seconds=0.5, cap_seconds=300, total_seconds=900, restart=True)
+
+
+class BatchOptions(GenerationOptions, total=False):
+    """What `batch` takes besides the prompts and the client: see there."""
+
+    model: str | None
+    concurrency: int
+    ordered: bool
+    journal: str | os.PathLike[str] | None
+    skip_finished: bool
+    duplicates: Duplicates | None
+    budget: float | None
+    requests_per_minute: float | None
+    tokens_per_minute: float | None
+    max_failures_in_a_row: int
+    on_event: OnEvent | None
+    on_progress: OnProgress | None
+    dry_run: bool
 
 
 def batch(

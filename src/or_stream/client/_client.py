@@ -3,7 +3,7 @@
 import asyncio
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from or_stream.protocol import Limits
 from or_stream.values import Message
 
 if TYPE_CHECKING:
+    from or_stream.batching import BatchOptions, BatchRun
     from or_stream.catalog import Credits, Endpoint, Generation, Key, Model, ModelFilter, Receipt
     from or_stream.client._catalog import Catalog
 
@@ -76,6 +77,12 @@ class Client:
         """One generation, waited for: the message, or an OrStreamError with what had come in `.partial`. Cancelling stops it."""
         async with self.stream(prompt, model=model, **options) as generation:
             return await generation.final()
+
+    def batch(self, prompts: Iterable[Any] | AsyncIterable[Any], **options: Unpack["BatchOptions"]) -> "BatchRun":
+        """Generations for many prompts over this session, as an async iterator of items; see `or_stream.batch`."""
+        from or_stream.batching import batch
+
+        return batch(prompts, client=self, **options)
 
     async def models(self, *, refresh: bool = False, **wanted: Unpack["ModelFilter"]) -> "list[Model]":
         """The models that have everything that is wanted: `await client.models(output_modalities={"image"}, max_price=5)`.

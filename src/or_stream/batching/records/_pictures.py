@@ -22,9 +22,9 @@ class PictureFolder:
     """
 
     def __init__(self, folder: str | os.PathLike[str], journal: Path | None) -> None:
-        self.folder = Path(folder)
+        self.folder: Path = Path(folder)
         owner = secrets.token_hex(6) if journal is None else hashlib.sha256(os.fsencode(journal.resolve())).hexdigest()[:12]
-        self.unfinished = self.folder / f".unfinished-{owner}"
+        self.unfinished: Path = self.folder / f".unfinished-{owner}"
         self.close()
         try:
             self.unfinished.mkdir(parents=True, exist_ok=True)
