@@ -15,7 +15,7 @@ def price(model: Model) -> float | None:
 
 async def main() -> None:
     async with Client() as client:
-        models = await client.models(output_modalities={"text", "image"})
+        models = await client.models(output_modalities={"image"})
         fitting = [model for model in models if model.image and model.image.allows(aspect_ratio="16:9", resolution="2K")]
         prices = {model.id: usd for model in fitting if (usd := price(model)) is not None}
         for model_id, usd in sorted(prices.items(), key=lambda item: item[1]):

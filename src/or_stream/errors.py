@@ -129,8 +129,9 @@ class APIStatusError(_ServerError):
     """The server refused before anything was made, also with a JSON error under HTTP 200.
 
     `status` is the HTTP status, or the body's code under HTTP 200. `code` and `error_type` are the body's own words, None when
-    it has none; `retry_after` is in seconds, None when the server gave no hint; `provider` is who refused, None when it was the
-    router. `retryable` is what the server says (`error.availability.retryable`), else it follows from the status.
+    it has none; `metadata` also has `error.availability`, under that name. `retry_after` is in seconds, None when the server
+    gave no hint; `provider` is who refused, None when it was the router. `retryable` is what the server says
+    (`error.availability.retryable`), else it follows from the status.
     """
 
 

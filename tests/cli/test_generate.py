@@ -79,7 +79,7 @@ def test_options_reach_the_request(served, invoke, tmp_path):
     options = {"--system": "Be brief", "--aspect-ratio": "16:9", "--image-size": "0.5K", "--max-tokens": "5", "-m": "x/y"}
     result = invoke("generate", "hi", "-i", "in.png", "-i", address, *(part for pair in options.items() for part in pair))
     assert 0 == result.exit_code, result.stderr
-    body = served.emulator.requests[0].body
+    body = served.emulator.requests[-1].body
     assert ("x/y", 5) == (body["model"], body["max_tokens"])
     assert {"aspect_ratio": "16:9", "image_size": "0.5K"} == body["image_config"]
     system, user = body["messages"]

@@ -33,7 +33,7 @@ async def test_cheapest_image_model(emulator, tmp_path):
     assert sorted(dollars) == dollars
     assert len(prices) > 1
     request = emulator.requests[-1].body
-    assert (prices[0].split()[1], {"aspect_ratio": "16:9", "image_size": "2K"}) == (request["model"], request["image_config"])
+    assert (prices[0].split()[1], "16:9", "2K") == (request["model"], request["aspect_ratio"], request["resolution"])
     assert re.fullmatch(r"out.\S+: \d+ pixels wide, \$0\.\d+", saved)
 
 

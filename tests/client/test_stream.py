@@ -382,6 +382,7 @@ class FakeResponse:
     """An answer in pieces; a callable among them is called, as if another task did something just then."""
 
     framing = "sse"
+    provider = None
     generation_id = None
     is_of_parent = False
 

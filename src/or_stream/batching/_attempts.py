@@ -4,7 +4,7 @@ import inspect
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from or_stream.batching._doors import seconds_before_retry
@@ -54,7 +54,6 @@ class Attempts:
     pictures: PictureFolder | None
     on_event: OnEvent | None
     price_of: Callable[[Task], float | None]
-    _modalities: dict[str, list[str]] = field(default_factory=dict)
 
     async def finish(self, task: Task) -> BatchItem:
         """The item, done or failed, and written down. Raises Stopped where it stays undone, RunOver where all others will."""
@@ -108,8 +107,6 @@ class Attempts:
         options = {**task.options, "retry": _ONCE}
         if self.pictures is not None:
             options["save_to"] = self.pictures.unfinished
-        if task.model in self._modalities:
-            options.setdefault("modalities", self._modalities[task.model])
         return stream(task.prompt, model=task.model, client=self.client, **options)
 
     async def _once(self, task: Task, item: BatchItem, opened: ChatStream) -> tuple[OrStreamError | None, float]:
@@ -123,7 +120,6 @@ class Attempts:
             failure: OrStreamError | None = None
             try:
                 item.message = self._kept(await self._read(item, opened), item.key)
-                self._learn(task, item.message, opened)
             except OrStreamError as error:
                 failure = error
                 self.gate.failed(task.model, error, sent_at)
@@ -180,11 +176,6 @@ class Attempts:
     def _discard_partial(self, failure: OrStreamError) -> None:
         if self.pictures is not None and isinstance(failure.partial, Message):
             self.pictures.discard(failure.partial)
-
-    def _learn(self, task: Task, message: Message, opened: ChatStream) -> None:
-        """Where the guess of the modalities had to be corrected, the tasks to come are spared the request that was refused."""
-        if opened.stats.attempts > 1 and bool(message.images) == ("image" in task.model):
-            self._modalities[task.model] = ["image"] if message.images else ["text"]
 
     def _write_down(self, task: Task, item: BatchItem) -> None:
         if self.journal is not None and not isinstance(item.error, ConfigurationError):

@@ -1,9 +1,9 @@
 """The catalogue as a list: both lists of the service as one, what was asked for of it, and what stands in for it."""
 
-import re
 from collections.abc import Collection, Iterable
 from typing import Any, Final, TypedDict, Unpack
 
+from or_stream._model_families import outputs_by_name
 from or_stream.catalog._model import Model
 
 __all__ = ["ModelFilter", "built_in_model", "built_in_models", "read_models", "select"]
@@ -55,22 +55,12 @@ def built_in_models() -> list[Model]:
 
 def built_in_model(model_id: str) -> Model | None:
     """What the id alone says of a model that draws; None where it says nothing."""
-    for name, outputs in _DRAWING_FAMILIES:
-        if name.search(model_id):
-            return Model(
-                id=model_id, name=model_id, input_modalities=("text", "image"), output_modalities=outputs, is_built_in=True
-            )
-    return None
+    outputs = outputs_by_name(model_id)
+    if outputs is None:
+        return None
+    return Model(id=model_id, name=model_id, input_modalities=("text", "image"), output_modalities=outputs, is_built_in=True)
 
 
-# Which family draws how: docs/catalog.md. Of those that also write, the id must say "image", since their siblings draw nothing.
-_DRAWING_FAMILIES: Final = tuple(
-    (re.compile(pattern, re.IGNORECASE), outputs)
-    for pattern, outputs in (
-        (r"(^|/)(flux|seedream|recraft|riverflow|gpt-image|grok-imagine|mai-image|imagen)", ("image",)),
-        (r"(^|/)(gemini|gpt-\d)[^/]*-image|(^|/)openrouter/auto", ("text", "image")),
-    )
-)
 _DRAWING_MODELS: Final = (
     "google/gemini-2.5-flash-image",
     "google/gemini-3-pro-image",

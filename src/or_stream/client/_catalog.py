@@ -7,7 +7,7 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar, Unpack
 
 from or_stream.catalog import (
@@ -32,6 +32,8 @@ __all__ = ["Catalog"]
 _FRESH_SECONDS: Final = 3600
 # A catalogue that cannot be had is not asked for before every request.
 _SECONDS_BEFORE_ASKING_AGAIN: Final = 60
+# How long a request for a picture waits to learn what its model can: one takes seconds to minutes.
+_LOOK_UP_SECONDS: Final = 5.0
 _PROVIDERS_AT_MOST: Final = 32
 _FIRST_PAUSE_SECONDS: Final = 0.25
 _LONGEST_PAUSE_SECONDS: Final = 4.0
@@ -53,6 +55,7 @@ class Catalog:
         self._now = now
         self._listed = _Kept(self._fetch_models, now)
         self._served: dict[str, _Kept[frozenset[str]]] = {}  # the ids of what each provider serves
+        self._by_id: tuple[Sequence[Model], dict[str, Model]] = ((), {})
         self._asks_again_at = 0.0
 
     async def models(self, *, refresh: bool, **wanted: Unpack[ModelFilter]) -> list[Model]:
@@ -66,6 +69,23 @@ class Catalog:
             served = await self._served_by(provider).get(refresh=refresh)
             models = [model for model in models if model.id in served]
         return select(models, **wanted)
+
+    def known(self, model: str) -> Model | None:
+        """What the list of models says of one, however old the list is; None where it was not asked for or has no such model."""
+        models = self._listed.last or ()
+        if self._by_id[0] is not models:
+            self._by_id = models, {one.id: one for one in models}
+        by_id = self._by_id[1]
+        return by_id.get(model) or by_id.get(model.partition(":")[0])  # author/name:free is a way to have author/name
+
+    async def look_up(self, model: str) -> Model | None:
+        """The same, with a new list where it is old; None also where that cannot be had within a few seconds."""
+        try:
+            async with asyncio.timeout(_LOOK_UP_SECONDS):
+                await self._all_models(refresh=False)
+        except (TimeoutError, OrStreamError):
+            self._asks_again_at = self._now() + _SECONDS_BEFORE_ASKING_AGAIN
+        return self.known(model)
 
     async def endpoints(self, model: str) -> list[Endpoint]:
         """Who serves a model: over chat, and on the Image API if it draws. Raises NotFound where it is on neither."""

@@ -12,7 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 from or_stream.client._clocks import Timeouts
 from or_stream.client._retry import RetryPolicy
 from or_stream.client._stream import ChatStream
-from or_stream.client.request import GenerationOptions, Prompt, Request, build_request, checked_headers
+from or_stream.client.request import GenerationOptions, Prompt, Request, Route, build_request, checked_headers
 from or_stream.client.transport import Response, Session, Transport
 from or_stream.errors import ConfigurationError
 from or_stream.protocol import Limits
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_BASE_URL", "Client", "generate", "stream"]
 
 DEFAULT_BASE_URL: Final = "https://openrouter.ai/api/v1"
+
+# Models whose names mislead. There are some hundred models; what this bounds is a caller who makes up names.
+_LEARNED_AT_MOST: Final = 1000
 
 
 class Client:
@@ -65,6 +68,7 @@ class Client:
         proxy = _checked_proxy(proxy) if proxy else None if session else _proxy_for(self._base_url)
         self._transport = Transport(session, max_connections=max_connections, proxy=proxy)
         self._opened_catalog: Catalog | None = None
+        self._learned: dict[str, Route] = {}  # by model: where a guess was refused, and what was right
 
     def stream(self, prompt: Prompt, *, model: str | None = None, **options: Unpack[GenerationOptions]) -> ChatStream:
         """One generation, as an async iterator of events. Nothing is sent before it is iterated or entered.
@@ -154,10 +158,22 @@ class Client:
         return await self._transport.get_json(f"{self._base_url}{path}", query, self._headers, connect_seconds=connect_seconds)
 
     async def _send(self, request: Request, connect_seconds: float | None) -> Response:
+        if not request.is_decided:
+            request.decide(await self._what_is_known(request), self._learned.get(request.model))
         headers = {**self._headers, **request.headers}
-        return await self._transport.post(
-            f"{self._base_url}/chat/completions", request.body, headers, connect_seconds=connect_seconds
+        response = await self._transport.post(
+            f"{self._base_url}{request.path}", request.body, headers, connect_seconds=connect_seconds
         )
+        if request.was_corrected and len(self._learned) < _LEARNED_AT_MOST:
+            self._learned[request.model] = request.route
+        return response
+
+    async def _what_is_known(self, request: Request) -> "Model | None":
+        """Of the request's model. The service is asked only where that is worth a wait."""
+        known = self._opened_catalog.known(request.model) if self._opened_catalog is not None else None
+        if known is None and request.is_worth_asking and request.model not in self._learned:
+            known = await self._catalog.look_up(request.model)
+        return known
 
 
 def stream(

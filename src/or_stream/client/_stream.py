@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from or_stream.client._clocks import Clocks, Timeouts
 from or_stream.client._image_files import FileSink, new_stem
 from or_stream.client._retry import RetryPolicy, seconds_before_retry
-from or_stream.client._view import View
+from or_stream.client._view import View, image_of, text_of
 from or_stream.client.request import Request
 from or_stream.client.transport import Response
 from or_stream.errors import ConfigurationError, ImageNotSaved, NoImageProduced, OrStreamError, StreamTruncated
@@ -22,6 +22,7 @@ from or_stream.events import (
     Heartbeat,
     ImageDelta,
     ImageEnd,
+    ImagePreview,
     ReasoningDelta,
     RefusalDelta,
     Restart,
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
 __all__ = ["ChatStream", "StreamStats"]
 
 _CONTENT: Final = frozenset(
-    (TextDelta, ReasoningDelta, RefusalDelta, ImageDelta, ImageEnd, AudioDelta, ToolCallStart, ToolCallDelta, AnnotationDelta)
+    (
+        *(TextDelta, ReasoningDelta, RefusalDelta, ImageDelta, ImageEnd, ImagePreview, AudioDelta),
+        *(ToolCallStart, ToolCallDelta, AnnotationDelta),
+    )
 )
 # Text is parsed in slices of this size, so that the first event of a large read waits neither for the parsing of all the others
 # nor for those of other streams.
@@ -119,12 +123,12 @@ class ChatStream:
     @property
     def text(self) -> "View[str]":
         """The visible text only, in pieces as they come."""
-        return View(self._ready, self._fill, self._leave_from_anywhere, _text_of)
+        return View(self._ready, self._fill, self._leave_from_anywhere, text_of)
 
     @property
     def images(self) -> "View[Image]":
         """The finished images only."""
-        return View(self._ready, self._fill, self._leave_from_anywhere, _image_of)
+        return View(self._ready, self._fill, self._leave_from_anywhere, image_of)
 
     def __aiter__(self) -> "View[Event]":
         return View(self._ready, self._fill, self._leave_from_anywhere, None)
@@ -233,6 +237,10 @@ class ChatStream:
         if self._stats.seconds_to_headers is None:
             self._stats.seconds_to_headers = self._clocks.elapsed_seconds()
         self._pipeline = Pipeline(
+            api=self._request.route.api,
+            model=self._request.model,
+            provider=response.provider,
+            images_wanted=self._request.images_wanted,
             framing=response.framing,
             generation_id=response.generation_id,
             requested_at=time.time() - self._clocks.elapsed_seconds(),
@@ -326,7 +334,7 @@ class ChatStream:
         """Have the request sent again after a pause, or make the failure the end."""
         assert self._clocks is not None
         wait_seconds = None
-        if self._request.correct_modalities(failure):
+        if self._request.correct(failure):
             wait_seconds = 0.0
         elif not self._has_handed_out or self._retry.restart:
             wait_seconds = seconds_before_retry(
@@ -384,11 +392,3 @@ class ChatStream:
 
     def _note_unsaved(self, failure: ImageNotSaved) -> None:
         self._unsaved = self._unsaved or failure
-
-
-def _text_of(event: Event) -> str | None:
-    return event.text if type(event) is TextDelta and event.choice == 0 else None
-
-
-def _image_of(event: Event) -> Image | None:
-    return event.image if type(event) is ImageEnd else None

@@ -3,9 +3,10 @@
 from collections.abc import Awaitable, Callable
 from typing import Generic, Self, TypeVar
 
-from or_stream.events import Event
+from or_stream.events import Event, ImageEnd, TextDelta
+from or_stream.values import Image
 
-__all__ = ["View"]
+__all__ = ["View", "image_of", "text_of"]
 
 ItemT = TypeVar("ItemT")
 
@@ -43,3 +44,13 @@ class View(Generic[ItemT]):
     def __del__(self) -> None:
         if self._is_used:
             self._leave()
+
+
+def text_of(event: Event) -> str | None:
+    """The visible text of an event, None where it has none."""
+    return event.text if type(event) is TextDelta and event.choice == 0 else None
+
+
+def image_of(event: Event) -> Image | None:
+    """The finished image of an event, None where it has none."""
+    return event.image if type(event) is ImageEnd else None

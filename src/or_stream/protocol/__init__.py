@@ -8,6 +8,6 @@
 
 from or_stream.protocol._error_body import ErrorBody, conceal, redact
 from or_stream.protocol._images import ImageSink, MemorySink
-from or_stream.protocol._pipeline import Framing, Limits, Pipeline
+from or_stream.protocol._pipeline import API, Framing, Limits, Pipeline
 
-__all__ = ["ErrorBody", "Framing", "ImageSink", "Limits", "MemorySink", "Pipeline", "conceal", "redact"]
+__all__ = ["API", "ErrorBody", "Framing", "ImageSink", "Limits", "MemorySink", "Pipeline", "conceal", "redact"]

@@ -89,7 +89,9 @@ class ErrorBody:
         if not isinstance(error, dict):
             return cls(message=redact(str(_redacted(error)))[:_MAX_RAW_CHARACTERS])
         metadata = _redacted(_mapping(error.get("metadata")))
-        availability = _mapping(error.get("availability"))
+        availability = _redacted(_mapping(error.get("availability")))
+        if availability:
+            metadata["availability"] = availability
         code = error.get("code")
         status = _number(code) or _number(error.get("http_status"))
         headers = {str(name).lower(): value for name, value in _mapping(metadata.get("headers")).items()}

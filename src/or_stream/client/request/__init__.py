@@ -11,6 +11,7 @@ from or_stream.client.request._options import (
     Prompt,
 )
 from or_stream.client.request._request import Request, build_request, checked_folder
+from or_stream.client.request._route import Route
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -21,6 +22,7 @@ __all__ = [
     "MessageParam",
     "Prompt",
     "Request",
+    "Route",
     "build_request",
     "checked_folder",
     "checked_headers",

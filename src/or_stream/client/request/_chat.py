@@ -1,9 +1,8 @@
 """Arguments -> the body of a chat request."""
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from or_stream.client.request._options import BODY_OPTIONS, Prompt
 from or_stream.client.request._pictures import image_url
@@ -12,22 +11,31 @@ from or_stream.values import Image, Message
 
 __all__ = ["chat_body"]
 
-# Families that make pictures and nothing else: asked for text too, the service answers 404 (docs/wire.md).
-_IMAGE_ONLY: Final = re.compile(r"(^|/)(flux|seedream|recraft|riverflow|gpt-image|grok-imagine|mai-image|imagen)", re.IGNORECASE)
-
 
 def chat_body(prompt: Prompt, model: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The body without what `extra_body` puts over it. Raises ConfigurationError for what cannot be sent."""
-    modalities = _modalities(model, options)
+    modalities = _modalities(options)
     body: dict[str, Any] = {"model": model, "messages": _messages(prompt, options), "modalities": modalities, "stream": True}
     if options.get("image_config") is not None:
-        body["image_config"] = dict(options["image_config"])
+        body["image_config"] = _image_config(options["image_config"])
     body |= {name: value for name, value in options.items() if name in BODY_OPTIONS and value is not None}
     _check_reasoning(body)
     return body
 
 
-def _modalities(model: str, options: Mapping[str, Any]) -> list[str]:
+def _image_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """In the words of chat, which has `image_size` where the Image API has `resolution`, and "0.5K" for its "512"."""
+    config = dict(config)
+    if "resolution" in config:
+        size = config.pop("resolution")
+        if "image_size" in config:
+            raise ConfigurationError("image_config takes image_size or resolution, which mean the same: give one of them")
+        config["image_size"] = "0.5K" if str(size) == "512" else size
+    return config
+
+
+def _modalities(options: Mapping[str, Any]) -> list[str]:
+    """As given; a wish for both that the route replaces where nothing is given."""
     modalities = options.get("modalities")
     if isinstance(modalities, str):
         raise ConfigurationError(f'modalities must be a list: use ["{modalities}"]')
@@ -36,7 +44,7 @@ def _modalities(model: str, options: Mapping[str, Any]) -> list[str]:
     if modalities is not None and not list(modalities):
         raise ConfigurationError('modalities is empty: leave it out, or name what is wanted, such as ["image", "text"]')
     if modalities is None:
-        modalities = ["image"] if _IMAGE_ONLY.search(model) else ["image", "text"]
+        modalities = ["image", "text"]
     if "image" not in modalities:
         for name in ("require_image", "image_config"):
             if options.get(name):

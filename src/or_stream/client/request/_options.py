@@ -3,7 +3,7 @@
 import difflib
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypedDict, get_type_hints
+from typing import Any, Final, Literal, TypedDict, get_type_hints
 
 from or_stream.client._clocks import Timeouts
 from or_stream.client._retry import RetryPolicy
@@ -35,10 +35,16 @@ Prompt = str | Sequence[MessageParam]
 
 
 class ImageConfig(TypedDict, total=False):
-    """What pictures to make. Which keys and values a model takes differs; unknown keys are passed on."""
+    """What pictures to make, in one vocabulary for both endpoints. Which keys and values a model takes differs; unknown keys
+    are passed on.
+
+    `image_size` is "0.5K", "1K", "2K" or "4K"; `resolution` is the same in the words of the Image API, "512" its smallest.
+    `size` is in pixels, such as "2048x1152".
+    """
 
     aspect_ratio: str
     image_size: str
+    resolution: str
     quality: str
     size: str
     background: str
@@ -108,15 +114,18 @@ class BodyOptions(TypedDict, total=False):
 class GenerationOptions(BodyOptions, total=False):
     """Everything `stream` and `generate` take by keyword beside the model.
 
-    `images`: pictures sent in with the prompt. `system`: a system message in front. `modalities`: what may come out; by default
-    text and images, or images alone for models known to make nothing else. `image_config`: see `ImageConfig`. `extra_body` and
-    `extra_headers`: whatever has no parameter here; they win. `save_to`: a folder, into which images are written while they
-    arrive instead of being kept in memory. `require_image`: an answer without an image raises NoImageProduced. `timeouts` and
-    `retry`: instead of the client's own.
+    `images`: pictures sent in with the prompt. `system`: a system message in front. `api`: "chat" or "images" fixes the endpoint;
+    by default, "auto", it is the Image API for models that make pictures and nothing else, chat for all others. `modalities`:
+    what may come out over chat; by default what the model puts out, as far as that is known (docs/catalog.md). `n`: how many
+    pictures the Image API is to make. `image_config`: see `ImageConfig`. `extra_body` and `extra_headers`: whatever has no
+    parameter here; they win. `save_to`: a folder, into which images are written while they arrive instead of being kept in
+    memory. `require_image`: an answer without an image raises NoImageProduced. `timeouts` and `retry`: instead of the client's
+    own.
     """
 
     images: Sequence[ImageInput]
     system: str | None
+    api: Literal["auto", "chat", "images"] | None
     modalities: Sequence[str] | None
     image_config: ImageConfig | Mapping[str, Any] | None
     extra_body: Mapping[str, Any] | None
@@ -148,6 +157,8 @@ def check_options(options: Mapping[str, Any]) -> None:
         value = options.get(name)
         if value is not None and not isinstance(value, kind):
             raise ConfigurationError(f"{name} must be {example}, not {type(value).__name__}")
+    if options.get("api") not in (None, "auto", "chat", "images"):
+        raise ConfigurationError(f'api must be "auto", "chat" or "images", not {options["api"]!r}')
 
 
 def _hint(unknown: str) -> str:

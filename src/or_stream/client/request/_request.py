@@ -4,12 +4,18 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from or_stream._model_families import outputs_by_name
 from or_stream.client.request._chat import chat_body
 from or_stream.client.request._encoding import encoded, request_headers
+from or_stream.client.request._image_api import check_image_parameters, image_api_body, image_api_headers
 from or_stream.client.request._options import DEFAULT_MODEL, Prompt, check_options
-from or_stream.errors import ConfigurationError, NotFound, OrStreamError
+from or_stream.client.request._route import DRAW, IMAGES, Route, route_for, route_instead_of
+from or_stream.errors import ConfigurationError, OrStreamError
+
+if TYPE_CHECKING:
+    from or_stream.catalog import Model
 
 __all__ = ["Request", "build_request", "checked_folder"]
 
@@ -17,39 +23,127 @@ _CONTROL_CHARACTERS: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 
 
 class Request:
-    """One request, ready to be sent as often as needed. Has no key: that is the client's."""
+    """One generation as it is asked for: which endpoint, which body. Ready to be sent as often as needed; has no key.
 
-    __slots__ = ("_fields", "_modalities_are_a_guess", "body", "headers", "require_image", "save_to")
+    Until `decide` the route is a guess from the model's name, unless the caller has fixed it.
+    """
+
+    __slots__ = (
+        "_api",
+        "_extra",
+        "_fields",
+        "_may_change_api",
+        "_may_change_modalities",
+        "_own_headers",
+        "body",
+        "headers",
+        "images_wanted",
+        "is_decided",
+        "model",
+        "require_image",
+        "route",
+        "save_to",
+        "was_corrected",
+    )
 
     def __init__(self, fields: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-        self._fields = fields
-        self._modalities_are_a_guess = options.get("modalities") is None and "modalities" not in (options.get("extra_body") or {})
-        self.body: bytes = encoded(fields)
-        self.headers: Mapping[str, str] = request_headers(options.get("extra_headers") or {})
+        self._api: str = options.get("api") or "auto"
+        self._fields = fields  # of the chat request: the other is made from it
+        self._extra: Mapping[str, Any] = options.get("extra_body") or {}
+        asked = {**fields, **self._extra}
+        self._may_change_modalities = options.get("modalities") is None and "modalities" not in self._extra
+        self._may_change_api = self._api == "auto" and (self._may_change_modalities or asked["modalities"] == ["image"])
+        self._own_headers = request_headers(options.get("extra_headers") or {})
+        self.model: str = asked["model"]
+        self.images_wanted: int = asked["n"] if isinstance(asked.get("n"), int) else 1
         self.save_to: Path | None = checked_folder(options.get("save_to"))
         self.require_image: bool = bool(options.get("require_image"))
+        self.was_corrected = False
+        self.is_decided = not self._may_change_api and not self._may_change_modalities
+        if self._api == "images" and "image" not in fields["modalities"]:
+            raise ConfigurationError('modalities are for chat: leave them out, or api="images"')
+        self._take(self._allowed(route_for(outputs_by_name(self.model))))
 
-    def correct_modalities(self, error: OrStreamError) -> bool:
-        """Whether the server refused what was guessed about the model's output, and the guess is another one now.
+    @property
+    def path(self) -> str:
+        """Of the endpoint, behind the address of the service."""
+        return "/images" if self.route.api == "images" else "/chat/completions"
 
-        A text model refuses `["image", "text"]`, a model of pictures alone too, both with the same 404 (docs/wire.md).
+    @property
+    def is_worth_asking(self) -> bool:
+        """Whether to ask the catalogue before sending: for a picture, which takes seconds, and where the name does not tell.
+
+        A request for text is never held up: a model that refuses the guess says so at once, and at no cost.
         """
-        if not self._modalities_are_a_guess or not isinstance(error, NotFound) or "output modalities" not in str(error):
+        return self._wants_image and (self.route.api == "images" or outputs_by_name(self.model) is None)
+
+    def decide(self, known: "Model | None", learned: Route | None = None) -> None:
+        """Take the route that the catalogue knows, or that an earlier request has `learned`.
+
+        Raises ConfigurationError for what the model is known to be unable to do. What is not known is left to the service.
+        """
+        if self.is_decided:
+            return
+        self.is_decided = True
+        if known is not None and self._wants_image and known.output_modalities and "image" not in known.output_modalities:
+            raise ConfigurationError(
+                f"{self.model} makes no pictures, only {', '.join(known.output_modalities)}: choose a model of "
+                'client.models(output_modalities={"image"})'
+            )
+        route = learned or (route_for(known.output_modalities) if known is not None else self.route)
+        if self._allowed(route) != self.route:
+            self._take(self._allowed(route))
+        if known is not None and known.image is not None:
+            check_image_parameters(self.model, known.image, self._asked())
+
+    def correct(self, error: OrStreamError) -> bool:
+        """Whether a refusal says that the guess was wrong, and the request is another one now. Happens once."""
+        wants_image = self._wants_image or "image" in self.model
+        route = route_instead_of(self.route, error, wants_image=wants_image, may_change_api=self._may_change_api)
+        if self.was_corrected or route is None or self._allowed(route) == self.route:
             return False
-        self._modalities_are_a_guess = False
-        wants_image = self.require_image or "image_config" in self._fields or "image" in self._fields["model"]
-        self.body = encoded({**self._fields, "modalities": ["image"] if wants_image else ["text"]})
+        try:
+            self._take(self._allowed(route))
+        except ConfigurationError:
+            return False  # it cannot be asked there: the refusal says it all
+        self.was_corrected = self.is_decided = True
         return True
+
+    @property
+    def _wants_image(self) -> bool:
+        return self.require_image or bool(self._fields.get("image_config"))
+
+    def _allowed(self, route: Route) -> Route:
+        """The route, within what the caller has fixed."""
+        if self._api == "images" or (route.api == "images" and self._may_change_api):
+            return IMAGES
+        if not self._may_change_modalities:
+            return Route("chat", tuple(self._fields["modalities"]))
+        return DRAW if route.api == "images" else route
+
+    def _take(self, route: Route) -> None:
+        self.route = route
+        self.headers: Mapping[str, str] = self._own_headers
+        if route.api == "images":
+            self.headers = {**image_api_headers(self._fields), **self._own_headers}
+        self.body: bytes = encoded(self._asked())
+
+    def _asked(self) -> dict[str, Any]:
+        """The body: what the caller puts into `extra_body` wins."""
+        if self.route.api == "images":
+            body = image_api_body(self._fields)
+        else:
+            body = {**self._fields, "modalities": list(self.route.modalities)}
+        body |= self._extra
+        if body.get("stream") is not True:
+            raise ConfigurationError("this library streams: leave `stream` out of extra_body")
+        return body
 
 
 def build_request(prompt: Prompt, model: str | None, options: Mapping[str, Any]) -> Request:
     """The request for these arguments. Raises ConfigurationError, which says what to do, for what cannot be sent."""
     check_options(options)
-    body = chat_body(prompt, _checked_model(model), options)
-    body |= options.get("extra_body") or {}  # last, so that it wins
-    if body.get("stream") is not True:
-        raise ConfigurationError("this library streams: leave `stream` out of extra_body")
-    return Request(body, options)
+    return Request(chat_body(prompt, _checked_model(model), options), options)
 
 
 def _checked_model(model: str | None) -> str:

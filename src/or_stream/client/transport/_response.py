@@ -39,6 +39,7 @@ class Response:
         self._process = os.getpid()
         self.framing: Framing = framing
         self.generation_id: str | None = response.headers.get("X-Generation-Id")
+        self.provider: str | None = response.headers.get("X-Provider-Name")  # recorded on the Image API only
         self._protocol = response.connection.protocol if response.connection is not None else None
         self._connection_closed = self._protocol.closed if self._protocol is not None else None
         self._on_connection_closed = partial(_break_body, weakref.ref(self))

@@ -1,0 +1,207 @@
+"""Which endpoint a request goes to: by name, by the catalogue, by what the caller says, and after a refusal."""
+
+import asyncio
+import json
+
+import pytest
+
+from or_stream import Client, ConfigurationError, NotFound, RetryPolicy
+from or_stream.catalog import Model
+from or_stream.client.request import Route, build_request
+from or_stream.emulator import Emulator, scenarios
+from or_stream.emulator.scenarios import image_api
+from or_stream.protocol import ErrorBody
+
+DRAWS = "openai/gpt-image-2"  # and nothing else
+DRAWS_UNNAMED = "quiver/arrow-1"  # the same, and its name does not say so
+DRAWS_AND_TALKS = "google/gemini-2.5-flash-image"
+TALKS = "anthropic/claude-sonnet-5"
+
+CHAT, BOTH = "/api/v1/chat/completions", Route("chat", ("image", "text"))
+TALK, DRAW, IMAGES = Route("chat", ("text",)), Route("chat", ("image",)), Route("images")
+MISMATCH = "No endpoints found that support the requested output modalities: image, text"
+
+
+def routed(model=None, known=None, **options):
+    request = build_request("x", model, options)
+    request.decide(known)
+    return request.route
+
+
+def model_of(*outputs, **fields):
+    return Model.read({"id": "a/b", "architecture": {"output_modalities": list(outputs)}, **fields})
+
+
+def refused(message=MISMATCH, status=404, **error):
+    return ErrorBody.read({"message": message, "code": status, **error}).api_status_error(status)
+
+
+def wrong_endpoint(detail="/api/v1/images"):
+    return refused("not here", availability={"code": "wrong_endpoint", "constraint": {"field": "model", "detail": detail}})
+
+
+@pytest.fixture
+def paths(emulator):
+    return lambda: [request.path.removeprefix("/api/v1") for request in emulator.requests]
+
+
+@pytest.mark.parametrize(
+    ("model", "known", "options", "route"),
+    [
+        (None, None, {}, BOTH),
+        ("a/unknown", None, {}, BOTH),
+        ("black-forest-labs/flux.2-pro", None, {}, IMAGES),
+        ("a/b", model_of("image"), {}, IMAGES),
+        ("a/b", model_of("text", "image"), {}, BOTH),
+        ("a/b", model_of("text"), {}, TALK),
+        ("a/b", model_of(), {}, BOTH),
+        ("a/flux", model_of("text"), {}, TALK),
+        ("a/b", None, {"api": "images"}, IMAGES),
+        ("a/b", model_of("text", "image"), {"api": "images"}, IMAGES),
+        ("a/b", model_of("image"), {"api": "chat"}, DRAW),
+        ("a/b", model_of("image"), {"modalities": ["image"]}, IMAGES),
+        ("a/b", model_of("text", "image"), {"modalities": ["image"]}, DRAW),
+        ("a/b", model_of("image"), {"modalities": ["image"], "api": "chat"}, DRAW),
+        ("a/b", model_of("image"), {"modalities": ["image", "text"]}, BOTH),
+        ("a/b", model_of("image"), {"modalities": ["text"]}, TALK),
+        ("a/b", model_of("image"), {"api": "auto"}, IMAGES),
+    ],
+)
+def test_route(model, known, options, route):
+    """What the caller fixes wins, then the catalogue, then the name."""
+    assert routed(model, known, **options) == route
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "error", "second"),
+    [
+        ("a/talker", {}, refused(), TALK),
+        ("a/image-maker", {}, refused(), IMAGES),
+        ("a/x", {"require_image": True}, refused(), IMAGES),
+        ("a/x", {"image_config": {"aspect_ratio": "1:1"}, "api": "chat"}, refused(), DRAW),
+        ("a/x", {}, refused("none", metadata={"failed_routing_step": "Filter by Model Output Modalities"}), TALK),
+        ("a/x", {}, wrong_endpoint(), IMAGES),
+        ("a/x", {"modalities": ["image"]}, wrong_endpoint(), IMAGES),
+        ("openai/gpt-image-1", {}, wrong_endpoint("/api/v1/chat/completions"), DRAW),
+        ("openai/gpt-image-1", {}, refused("Not Found"), DRAW),
+    ],
+)
+def test_correction(model, options, error, second):
+    """A refusal that says it was the wrong place leads to the other one, once."""
+    request = build_request("x", model, options)
+    assert request.correct(error)
+    assert request.route == second
+    assert not request.correct(error)
+    assert (json.loads(request.body).get("modalities") or ()) == list(second.modalities) or second == IMAGES
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "error"),
+    [
+        ("a/x", {}, refused("No endpoints found that support tool use")),
+        ("a/x", {}, refused(status=400)),
+        ("a/x", {}, wrong_endpoint("/api/v1/embeddings")),
+        ("a/x", {}, ConfigurationError("output modalities")),
+        ("a/x", {"api": "chat"}, wrong_endpoint()),
+        ("a/x", {"api": "images"}, refused("Not Found")),
+        ("a/x", {"modalities": ["image", "text"]}, refused()),
+        ("a/x", {"extra_body": {"modalities": ["image"]}}, refused()),
+        ("a/x", {"tools": [{"type": "function"}]}, wrong_endpoint()),
+    ],
+)
+def test_no_correction(model, options, error):
+    """Any other refusal stands; so does what the caller has fixed, and what the other endpoint cannot do."""
+    request = build_request("x", model, options)
+    before = request.body
+    assert not request.correct(error)
+    assert request.body == before
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "asked"),
+    [
+        (DRAWS, {}, ["/images"]),
+        (DRAWS_AND_TALKS, {}, ["/chat/completions"]),
+        (TALKS, {"modalities": ["text"]}, ["/chat/completions"]),
+        (DRAWS_UNNAMED, {}, ["/chat/completions", "/images"]),
+        (DRAWS_UNNAMED, {"require_image": True}, ["/models", "/images/models", "/images"]),
+        (DRAWS_AND_TALKS, {"image_config": {"image_size": "2K"}}, ["/chat/completions"]),
+        (DRAWS_AND_TALKS, {"api": "images"}, ["/images"]),
+    ],
+)
+async def test_who_is_asked(client, paths, model, options, asked):
+    """The catalogue is asked only for a picture, and only where the name does not tell that chat will do."""
+    await client.generate("a lamp", model=model, **options)
+    assert paths() == asked
+
+
+async def test_text_model(client, paths, emulator):
+    """A model that only talks refuses the guess, and is never asked wrongly again."""
+    for _ in range(2):
+        assert (await client.generate("hi", model=TALKS)).text
+    assert paths() == ["/chat/completions"] * 3
+    assert [request.body["modalities"] for request in emulator.requests] == [["image", "text"], ["text"], ["text"]]
+
+
+async def test_what_is_cached_is_used(client, paths):
+    """Once the catalogue is there no request is sent to the wrong place, and none to the catalogue."""
+    await client.models()
+    await client.generate("hi", model=TALKS)
+    await client.generate("a lamp", model=DRAWS_UNNAMED, image_config={"aspect_ratio": "16:9"})
+    assert paths()[2:] == ["/chat/completions", "/images"]
+
+
+async def test_a_hundred_streams_ask_once(client, paths):
+    """Streams that begin together wait for one and the same list."""
+    config = {"aspect_ratio": "1:1", "image_size": "512"}
+    messages = [client.generate("a lamp", model=DRAWS_UNNAMED, image_config=config) for _ in range(20)]
+    assert all(message.images for message in await asyncio.gather(*messages))
+    assert sorted(set(paths())) == ["/images", "/images/models", "/models"]
+    assert [paths().count(path) for path in ("/models", "/images/models", "/images")] == [1, 1, 20]
+
+
+async def test_without_a_catalogue(emulator, client, paths):
+    """A catalogue that cannot be had holds up nothing: the guess is sent, and the next request does not ask again."""
+    emulator.play(*[scenarios.refused(404)] * 2, path="/models")
+    emulator.play(*[scenarios.refused(404)] * 2, path="/images/models")
+    for _ in range(2):
+        assert (await client.generate("a lamp", model=DRAWS, require_image=True)).images
+    assert paths() == ["/models", "/images/models", "/images", "/images"]
+
+
+async def test_correction_needs_no_retry(emulator):
+    """The second request is no retry: it is sent where retries are off, and counts as an attempt."""
+    async with Client(api_key="test", base_url=emulator.base_url, retry=RetryPolicy(attempts=1)) as client:
+        stream = client.stream("a lamp", model=DRAWS_UNNAMED)
+        assert (await stream.final()).images
+        assert stream.stats.attempts == 2
+        with pytest.raises(NotFound) as caught:
+            await client.generate("a lamp", model=DRAWS_UNNAMED, api="chat")
+    assert caught.value.metadata["availability"]["code"] == "wrong_endpoint"
+
+
+async def test_a_model_that_cannot(client, emulator):
+    """What the catalogue says a model cannot do is refused before it is asked."""
+    await client.models()
+    emulator.requests.clear()
+    for options, said in (
+        ({"model": TALKS, "require_image": True}, "makes no pictures, only text"),
+        ({"model": DRAWS_UNNAMED, "image_config": {"aspect_ratio": "7:3"}}, "aspect_ratio='7:3'"),
+        ({"model": DRAWS_UNNAMED, "image_config": {"quality": "high"}}, "takes no quality"),
+        ({"model": "bytedance-seed/seedream-4.5", "n": 2}, "takes no n"),
+        ({"model": DRAWS_AND_TALKS, "image_config": {"image_size": "8K"}}, "resolution='8K'"),
+    ):
+        with pytest.raises(ConfigurationError, match=said):
+            await client.generate("a lamp", **options)
+    assert emulator.requests == []
+    await client.generate("a lamp", model=DRAWS_UNNAMED, n=1, image_config={"quality": "auto", "size": "64x64"})
+
+
+async def test_the_shared_client():
+    """`generate` without a client routes as one of its own does."""
+    async with Emulator() as emulator:
+        emulator.play(image_api.stream(), path="/images")
+        client = Client(api_key="test", base_url=emulator.base_url)
+        message = await client.generate("a lamp", model=DRAWS)
+        await client.aclose()
+    assert (message.model, message.images[0].media_type) == (DRAWS, "image/png")
