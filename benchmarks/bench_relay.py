@@ -2,8 +2,11 @@
 
 500 streams of 200 deltas at once, every delta in a packet of its own. `client` iterates `client.stream(...)` and does nothing;
 the relays do the same and serve a browser each. Provider and browsers are other processes on another core. The CPU time is that
-of the measured process alone; ratios are per round, then their median. `leaving` is the time from a browser's leaving, while the
-model is silent, until the provider has lost the connection (median of 20), `storm` the same when all leave at once.
+of the measured process alone; ratios are per round, then their median.
+
+`leaving` is the longest of 20 times from a browser's leaving until the provider has lost the connection: while the model is
+silent, and while it floods a browser that does not read. `storm` is the same when all leave at once. What is open and held at the
+end is compared with what was after the first round.
 """
 
 import argparse
@@ -16,6 +19,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -40,51 +44,69 @@ def chunk(delta: dict[str, str], finish: str | None = None) -> bytes:
 
 
 DELTA = chunk({"content": "a word or "})
+LONG_DELTA = chunk({"content": "a word or " * 800})
 END = chunk({}, "stop") + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
 
 class Connection(asyncio.Protocol):
-    """One connection of the provider: each request is answered with so many deltas, in their time."""
+    """One connection of the provider: each request is answered with so many deltas, in their time.
 
-    def __init__(self, connections: "set[Connection]", pause_seconds: float) -> None:
-        self.connections = connections
+    Without a pause they are long and never end, and there are as many as are read.
+    """
+
+    def __init__(self, answering: "set[Connection]", pause_seconds: float) -> None:
+        self.answering = answering
         self.pause_seconds = pause_seconds
+        self.can_write = asyncio.Event()
+        self.can_write.set()
+        self.resume_writing = self.can_write.set
+        self.pause_writing = self.can_write.clear
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count it."""
+        """Wait for a request."""
         self.transport = transport
-        self.connections.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Count it no more."""
-        self.connections.discard(self)
+        """Whoever asked has left."""
+        self.answering.discard(self)
+        self.can_write.set()
 
     def data_received(self, data: bytes) -> None:
         """A request, which the client sends in one packet or two: its body ends in a brace."""
         if data.endswith(b"}"):
+            self.answering.add(self)
             self.transport.write(HEAD)
-            self.tell(DELTAS)
+            self.telling = asyncio.create_task(self.tell() if self.pause_seconds else self.flood())
 
-    def tell(self, left: int) -> None:
-        """The next delta, or the end."""
-        if self.transport.is_closing():
-            return
-        self.transport.write(DELTA if left else END)
-        if left:
-            asyncio.get_running_loop().call_later(self.pause_seconds, self.tell, left - 1)
+    async def tell(self) -> None:
+        """All deltas and the end."""
+        for _ in range(DELTAS):
+            if self.transport.is_closing():
+                return
+            self.transport.write(DELTA)
+            await asyncio.sleep(self.pause_seconds)
+        self.transport.write(END)
+        self.answering.discard(self)
+
+    async def flood(self) -> None:
+        """Deltas for as long as somebody is there."""
+        while not self.transport.is_closing():
+            self.transport.write(LONG_DELTA)
+            await self.can_write.wait()
+            await asyncio.sleep(0)
 
 
 async def provide(pause_seconds: float) -> None:
-    """Answer every request with so many deltas; on standard input `count` asks how many connections there are."""
-    connections: set[Connection] = set()
+    """Answer every request; on standard input `count` asks how many answers are under way."""
+    answering: set[Connection] = set()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(connections, pause_seconds), "127.0.0.1", 0, backlog=4096)
+    server = await loop.create_server(lambda: Connection(answering, pause_seconds), "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     while await asyncio.to_thread(sys.stdin.readline):
-        print(len(connections), flush=True)
+        print(len(answering), flush=True)
 
 
-async def relay_with_aiohttp(client: Client) -> None:
+async def relay_with_aiohttp(client: Client, handler_cancellation: bool = False) -> None:
     """One handler."""
 
     async def chat(request: web.Request) -> web.StreamResponse:
@@ -92,7 +114,7 @@ async def relay_with_aiohttp(client: Client) -> None:
 
     app = web.Application()
     app.router.add_post("/chat", chat)
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=handler_cancellation)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
     print(runner.addresses[0][1], flush=True)
@@ -133,9 +155,16 @@ async def read_alone(client: Client) -> None:
 
 async def run_role(role: str, provider_port: str) -> None:
     """A measured process."""
-    roles = {"client": read_alone, "aiohttp.web": relay_with_aiohttp, "FastAPI": relay_with_fastapi}
     async with Client(base_url=f"http://127.0.0.1:{provider_port}/", api_key="none") as client:
-        await roles[role](client)
+        await ROLES[role](client)
+
+
+ROLES = {
+    "client": read_alone,
+    "aiohttp.web": relay_with_aiohttp,
+    "aiohttp.web, cancelling": partial(relay_with_aiohttp, handler_cancellation=True),
+    "FastAPI": relay_with_fastapi,
+}
 
 
 class Process:
@@ -152,6 +181,11 @@ class Process:
         """User and system time so far (proc(5), stat)."""
         fields = Path(f"/proc/{self.popen.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def held(self) -> tuple[int, float]:
+        """Open files, sockets among them, and resident megabytes (proc(5), fd and statm)."""
+        pages = int(Path(f"/proc/{self.popen.pid}/statm").read_text().split()[1])
+        return len(list(Path(f"/proc/{self.popen.pid}/fd").iterdir())), pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     def ask(self, line: str) -> str:
         """Say a line and read one."""
@@ -198,8 +232,8 @@ async def measure(process: Process, streams: int) -> float:
     return process.cpu_seconds() - before
 
 
-async def storm(provider: Process, relay: Process, streams: int) -> float:
-    """Seconds from the moment all browsers leave until the provider has lost its last connection."""
+async def storm(provider: Process, relay: Process, streams: int, settle_seconds: float = 0.0) -> float:
+    """Seconds from the moment all browsers leave until nothing is answered any more."""
 
     async def read_some() -> None:
         async with browser(relay.port) as reader:
@@ -211,6 +245,7 @@ async def storm(provider: Process, relay: Process, streams: int) -> float:
     browsers = asyncio.gather(*(read_some() for _ in range(streams)))
     for _ in range(streams):
         await begun.acquire()
+    await asyncio.sleep(settle_seconds)
     started = time.monotonic()
     leaving.set()
     await browsers
@@ -219,20 +254,23 @@ async def storm(provider: Process, relay: Process, streams: int) -> float:
     return time.monotonic() - started
 
 
-async def leave_alone(provider: Process, relay: Process) -> float:
-    """The same for one browser that leaves while the model is silent, the median of twenty."""
-    return statistics.median([await storm(provider, relay, 1) for _ in range(20)])
+async def leaving(provider: Process, core: int, role: str, settle_seconds: float) -> float:
+    """The longest of twenty times that it takes after one browser has left."""
+    relay = Process(core, role, str(provider.port))
+    seconds = [await storm(provider, relay, 1, settle_seconds) for _ in range(20)]
+    relay.stop()
+    return max(seconds)
 
 
 async def compare(options: argparse.Namespace) -> None:
     """Run and print."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[0]})
-    provider = Process(cores[0], "provider", str(options.pause))
-    silent = Process(cores[0], "provider", "3600")
-    measured = {role: Process(cores[-1], role, str(provider.port)) for role in ("client", "aiohttp.web", "FastAPI")}
+    talking, silent, flooding = (Process(cores[0], "provider", pause) for pause in (str(options.pause), "3600", "0"))
+    measured = {role: Process(cores[-1], role, str(talking.port)) for role in ROLES}
     for process in measured.values():
-        await measure(process, min(options.streams, 50))
+        await measure(process, options.streams)
+    before = {role: process.held() for role, process in measured.items()}
     rounds = [
         {role: await measure(process, options.streams) for role, process in measured.items()} for _ in range(options.rounds)
     ]
@@ -240,15 +278,15 @@ async def compare(options: argparse.Namespace) -> None:
         seconds = statistics.median(result[role] for result in rounds)
         ratio = statistics.median(result[role] / result["client"] for result in rounds)
         microseconds = seconds / (options.streams * DELTAS) * 1e6
-        line = f"{role:12} {seconds:6.2f} s CPU  {microseconds:6.1f} µs a delta  {ratio:5.2f} x the client"
+        line = f"{role:24}{seconds:6.2f} s CPU  {microseconds:5.1f} µs a delta  {ratio:5.2f} x"
         if process.port:
-            silent_relay = Process(cores[-1], role, str(silent.port))
-            line += f"  leaving: {await leave_alone(silent, silent_relay) * 1e3:.0f} ms"
-            silent_relay.stop()
-            storms = [await storm(provider, process, options.streams) for _ in range(options.rounds)]
-            line += f"  storm: {statistics.median(storms):.2f} s"
-        print(line)
-    for process in (*measured.values(), provider, silent):
+            storms = [await storm(talking, process, options.streams) for _ in range(options.rounds)]
+            waiting = await leaving(silent, cores[-1], role, 0.0)
+            writing = await leaving(flooding, cores[-1], role, 0.2)
+            line += f"  leaving {waiting * 1e3:3.0f} ms, writing {writing * 1e3:3.0f} ms  storm {max(storms):.2f} s"
+        (files, megabytes), (files_after, megabytes_after) = before[role], process.held()
+        print(f"{line}  files {files} -> {files_after}  MB {megabytes:.0f} -> {megabytes_after:.0f}", flush=True)
+    for process in (*measured.values(), talking, silent, flooding):
         process.stop()
 
 
