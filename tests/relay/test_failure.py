@@ -61,6 +61,23 @@ def test_what_the_server_knows_of_retrying_is_kept():
     assert (failure.retryable, failure.retry_after) == (True, 7.5)
 
 
+@pytest.mark.parametrize("hint", [float("inf"), float("nan"), -1.0, 1e300, None])
+def test_a_time_that_is_none_is_left_out(hint):
+    """No header and no browser could use it."""
+    assert failure_of(RateLimited(SECRET, status=429, retry_after=hint)).retry_after is None
+
+
+def test_words_of_the_application_that_fail(caplog):
+    """The default is shown, and the log says why."""
+
+    def error_text(error):
+        raise ZeroDivisionError
+
+    error = RateLimited(SECRET, status=429)
+    assert failure_of(error, error_text) == failure_of(error)
+    assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError]
+
+
 def test_words_of_the_application():
     """They win, and where there are none the default holds."""
     error = RateLimited(SECRET, status=429)

@@ -1,5 +1,6 @@
 """What a browser is told when a stream fails: chosen by the class of the error, never in the words of whoever failed."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -51,6 +52,11 @@ class Failure:
 
 ABORTED: Final = Failure("The answer was broken off.", "aborted", 500, retryable=True)
 
+# What an upstream asks beyond that, infinity among it, is no time that a browser could wait for.
+_LONGEST_WAIT_SECONDS: Final = 7 * 86400.0
+
+_LOGGER: Final = logging.getLogger("or_stream.relay")
+
 _UNAVAILABLE: Final = "The service is not available at the moment."
 _BUSY: Final = "The service is busy. Try again in a moment."
 _BROKEN: Final = "The answer broke off. Try again."
@@ -85,15 +91,27 @@ _SHOWN: Final[dict[type[Exception], tuple[str, int, str]]] = {
 
 
 def failure_of(error: Exception, error_text: ErrorText | None = None) -> Failure:
-    """What to show for an error. `error_text` may say it in the application's words; None from it keeps the default."""
+    """What to show for an error.
+
+    `error_text` may say it in the application's words; the default is kept where it returns None, or raises, which is logged.
+    """
     code, status, text = next((_SHOWN[kind] for kind in _kind_of(error).__mro__ if kind in _SHOWN), _INTERNAL)
+    wait = getattr(error, "retry_after", None)
     return Failure(
-        text=(error_text(error) if error_text is not None else None) or text,
+        text=_said_by(error_text, error) or text,
         code=code,
         status=status,
         retryable=getattr(error, "retryable", False) is True,
-        retry_after=getattr(error, "retry_after", None),
+        retry_after=wait if wait is not None and 0 <= wait <= _LONGEST_WAIT_SECONDS else None,
     )
+
+
+def _said_by(error_text: ErrorText | None, error: Exception) -> str | None:
+    try:
+        return None if error_text is None else error_text(error)
+    except Exception:
+        _LOGGER.exception("error_text raised; the default is shown")
+        return None
 
 
 def _kind_of(error: Exception) -> type[Exception]:
