@@ -2,13 +2,23 @@
 
 import logging
 from collections.abc import AsyncIterator
+from typing import Any, Literal
 
 from aiohttp import web
+from pydantic import BaseModel, ValidationError
 
-from or_stream import Client, RateLimited
+from or_stream import Client, ConfigurationError, RateLimited
 from or_stream.relay.aiohttp_web import stream_response
 
 CLIENT = web.AppKey("client", Client)
+
+
+class ChatBody(BaseModel):
+    """What an OpenAI client posts, as far as it is served here."""
+
+    messages: list[dict[str, Any]]
+    model: str | None = None
+    stream: Literal[True]
 
 
 async def open_client(app: web.Application) -> AsyncIterator[None]:
@@ -23,10 +33,11 @@ def error_text(error: Exception) -> str | None:
 
 
 async def complete(request: web.Request) -> web.StreamResponse:
-    body = await request.json()
-    if not body.get("stream"):
-        raise web.HTTPBadRequest(text="ask with stream=True")
-    stream = request.app[CLIENT].stream(body["messages"], model=body.get("model"))
+    try:
+        body = ChatBody.model_validate_json(await request.read())
+        stream = request.app[CLIENT].stream(body.messages, model=body.model)
+    except (ValidationError, ConfigurationError) as error:
+        raise web.HTTPBadRequest(text="ask with messages and stream=True") from error
     return await stream_response(request, stream, protocol="openai", error_text=error_text)
 
 

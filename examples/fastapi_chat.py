@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import uvicorn
 from fastapi import FastAPI, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from or_stream import Client
 from or_stream.relay.asgi import StreamResponse
@@ -31,7 +31,7 @@ class UIMessage(BaseModel):
 class ChatBody(BaseModel):
     """What `useChat` posts, as far as it matters here."""
 
-    messages: list[UIMessage]
+    messages: list[UIMessage] = Field(min_length=1)
 
 
 @asynccontextmanager

@@ -86,8 +86,9 @@ async def test_aiohttp_relay_says_it_in_its_own_words(emulator, relay_url, brows
             429,
             "So many guests today! Come back in a minute.",
         )
-    async with browser.post(relay_url, json={"messages": []}) as response:
-        assert response.status == 400
+    for body in (b'{"messages": [{"role": "user", "content": "hi"}]}', b'{"messages": [], "stream": true}', b"nonsense", b"[]"):
+        async with browser.post(relay_url, data=body) as response:
+            assert (body, response.status) == (body, 400)
 
 
 @pytest.mark.parametrize("leaves", [False, True])

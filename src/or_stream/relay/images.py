@@ -77,10 +77,10 @@ class ImageStore:
         stored = self.begin(image.media_type)
         try:
             self.write(stored, image.read_bytes())
+            self.finish(stored, image.data or None)
         except BaseException:
             self.discard(stored)
             raise
-        self.finish(stored, image.data or None)
         return self.address_of(stored)
 
     def begin(self, media_type: str | None) -> StoredImage:
