@@ -132,7 +132,7 @@ OPTIONS = ImageOptions.read(
     [
         ({"aspect_ratio": "16:9", "resolution": "2K", "n": 4, "seed": 1}, None),
         ({"aspect_ratio": "auto", "quality": "auto", "n": 1, "size": "640x480"}, None),
-        ({"strength": 1}, None),
+        ({"strength": 1, "quality": "high", "output_compression": 5}, None),
         ({"aspect_ratio": "4:3"}, r"aspect_ratio='4:3', only \('1:1', '16:9'\)"),
         ({"size": "4K"}, "resolution='4K'"),
         ({"n": 5}, "n=5, only 1 to 4"),

@@ -187,7 +187,8 @@ async def test_a_model_that_cannot(client, emulator):
     for options, said in (
         ({"model": TALKS, "require_image": True}, "makes no pictures, only text"),
         ({"model": DRAWS_UNNAMED, "image_config": {"aspect_ratio": "7:3"}}, "aspect_ratio='7:3'"),
-        ({"model": DRAWS_UNNAMED, "image_config": {"quality": "high"}}, "takes no quality"),
+        ({"model": DRAWS, "image_config": {"quality": "best"}}, "quality='best'"),
+        ({"model": "bytedance-seed/seedream-4.5", "image_config": {"background": "opaque"}}, "takes no background"),
         ({"model": "bytedance-seed/seedream-4.5", "n": 2}, "takes no n"),
         ({"model": DRAWS_AND_TALKS, "image_config": {"image_size": "8K"}}, "resolution='8K'"),
     ):

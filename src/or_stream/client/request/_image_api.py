@@ -20,6 +20,8 @@ _PASSED_ON: Final = {"model", "n", "seed", "provider", "user", "metadata", "trac
 _ELSEWHERE: Final = {"messages", "modalities", "image_config", "stream", "stream_options", "usage", "session_id"}
 _PROVIDER_FIELDS: Final = {"only", "order", "ignore", "sort", "allow_fallbacks", "options"}
 _DESCRIBED: Final = ("aspect_ratio", "resolution", "quality", "output_format", "background", "output_compression", "seed", "n")
+# A model that has no knob for these ignores them, as the schema says: that it does not describe them is no reason to refuse.
+_IGNORED_WHERE_UNKNOWN: Final = {"quality", "output_compression", "seed"}
 _DESCRIBED_OVER_CHAT: Final = ("aspect_ratio", "resolution")
 _TIERS: Final = {"512", "1K", "2K", "4K"}
 
@@ -57,9 +59,11 @@ def check_image_parameters(model: str, options: "ImageOptions", body: Mapping[st
         asked.setdefault("resolution", asked["size"])
     for name in _DESCRIBED_OVER_CHAT if is_chat else _DESCRIBED:
         value, described = asked.get(name), options.parameters.get(name)
-        if value is None or value == "auto" or (name == "n" and value == 1) or (is_chat and described is None):
+        if value is None or value == "auto" or (name == "n" and value == 1):
             continue
         if described is None:
+            if is_chat or name in _IGNORED_WHERE_UNKNOWN:
+                continue
             raise ConfigurationError(f"{model} takes no {name}: leave it out, or choose another model")
         if not described.allows(value):
             allowed = described.values or f"{described.min:g} to {described.max:g}"

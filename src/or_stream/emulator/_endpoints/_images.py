@@ -142,6 +142,9 @@ def _parameters(model: Model) -> dict[str, Any]:
     }
     if model.has_image_stream:
         shown["n"] = {"type": "range", "min": 1, "max": 10}
+        shown["quality"] = {"type": "enum", "values": ["auto", "low", "medium", "high"]}
+        shown["background"] = {"type": "enum", "values": ["auto", "transparent", "opaque"]}
+        shown["output_compression"] = {"type": "range", "min": 0, "max": 100}
     if "image" in model.inputs:
         shown["input_references"] = {"type": "range", "min": 0, "max": 16}
     return shown
