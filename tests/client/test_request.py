@@ -1,10 +1,13 @@
 """Arguments -> JSON body and headers; and what is refused before anything is sent."""
 
 import base64
+import io
 import json
 from pathlib import Path
 from types import MappingProxyType
 
+import PIL.ExifTags
+import PIL.Image
 import pytest
 from aioresponses import CallbackResult, aioresponses
 
@@ -297,6 +300,66 @@ def test_images_behind_an_answer_make_a_message():
     """They are never added to what the assistant said."""
     messages = body_of([{"role": "user", "content": "a"}, Message(text="b")], images=[PNG])["messages"]
     assert [message["role"] for message in messages] == ["user", "assistant", "user"]
+
+
+def encoded_picture(kind, **options):
+    """A picture as another program writes it."""
+    file = io.BytesIO()
+    PIL.Image.effect_noise((40, 30), 50).save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_kinds_that_the_service_takes(kind):
+    """Four kinds are sent as they are, also with bytes behind their end."""
+    data = encoded_picture(kind) + b"behind"
+    (message,) = body_of(images=[data])["messages"]
+    assert base64.b64decode(message["content"][1]["image_url"]["url"].partition(",")[2]) == data
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_kept(kind, orientation):
+    """What EXIF says about the way up reaches the service."""
+    exif = PIL.Image.Exif()
+    exif[PIL.ExifTags.Base.Orientation] = orientation
+    (message,) = body_of(images=[encoded_picture(kind, exif=exif)])["messages"]
+    sent = base64.b64decode(message["content"][1]["image_url"]["url"].partition(",")[2])
+    with PIL.Image.open(io.BytesIO(sent)) as opened:
+        assert opened.getexif()[PIL.ExifTags.Base.Orientation] == orientation
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_picture_cut_short_is_refused(tmp_path, kind):
+    """A file whose end is missing is named before anything is sent."""
+    path = tmp_path / "half"
+    path.write_bytes(encoded_picture(kind)[:-20])
+    assert refusal_of(images=[path]) == f"the image {str(path)!r} is cut short: its end is missing; send the whole file"
+    assert "cut short" in refusal_of(images=[Image.from_file(path)])
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type"),
+    [
+        (b"<svg/>", "image/svg+xml"),
+        (b"\0\0\0\x1cftypavif", "image/avif"),
+        (b"\0\0\0\x1cftypheic", "image/heic"),
+        (b"BM" + bytes(60), "image/bmp"),
+        (b"II*\0", "image/tiff"),
+    ],
+)
+def test_kind_that_the_service_does_not_take_is_refused(data, media_type):
+    """The refusal says what it is and what to do, for bytes and for an Image alike."""
+    advice = f"is {media_type}, which the service does not take: convert it to PNG or JPEG"
+    assert advice in refusal_of(images=[data])
+    assert advice in refusal_of(images=[Image.from_bytes(data)])
+
+
+def test_empty_picture_is_refused(tmp_path):
+    """A file of no bytes and no bytes at all."""
+    (tmp_path / "empty.png").touch()
+    assert "empty.png' is empty" in refusal_of(images=[tmp_path / "empty.png"])
+    assert "is empty" in refusal_of(images=[b""])
 
 
 def test_large_picture_is_sent_without_a_warning(tmp_path):
