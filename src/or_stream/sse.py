@@ -195,6 +195,13 @@ class SSEParser(Generic[ItemT]):
         # By the letter a new connection begins with an empty ID buffer, whose first blank line would erase the last event ID.
         self._id = self.last_event_id
 
+    @property
+    def is_between_events(self) -> bool:
+        """Whether the next byte begins an event: nothing has come since the last blank line, and there was one."""
+        return (
+            not (self._partial_line or self._at_start or self._skip_line_feed) and self._data is None and self._event == "message"
+        )
+
     def feed(self, data: bytes | bytearray | memoryview) -> list[ItemT]:
         """The events that these bytes complete; none is held back for a byte that cannot change it."""
         if self.failure is not None:

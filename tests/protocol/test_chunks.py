@@ -1,13 +1,12 @@
 """or_stream.protocol._chunks: the wire's field names, and values of every wrong type."""
 
-import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from or_stream.protocol._chunks import Chunk, Finish, ImageEntry, Part, TextRepetition, is_image_path, only_text, read_chunk
+from or_stream.protocol._chunks import Chunk, Finish, ImageEntry, Part, is_image_path, only_text, read_chunk
 
 URL = "data:image/png;base64,QUJD"
 
@@ -336,68 +335,3 @@ def test_short_way_loses_nothing(document: Any):
         chunk = read_chunk(document)
         assert chunk.parts == ([Part("text", 0, text, False)] if text else [])
         assert (chunk.finishes, chunk.usage, chunk.error, chunk.logprobs) == ([], None, None, [])
-
-
-# ---- chunks that differ in their text only
-
-
-def text_chunk(content: bytes, rest: bytes = b"") -> bytes:
-    return b'{"id":"g","choices":[{"index":0,"delta":{"content":%b,"role":"assistant"},"finish_reason":null}]%b}' % (
-        content,
-        rest,
-    )
-
-
-def learned(raw: bytes) -> TextRepetition:
-    repetition = TextRepetition()
-    repetition.learn(raw)
-    return repetition
-
-
-@pytest.mark.parametrize(
-    "content", [b'""', b'"a"', b'"a\\"b"', b'"\\\\"', b'"\\u00e9\\n"', '"夜"'.encode(), b'"},\\"content\\":\\"x"']
-)
-@pytest.mark.parametrize("first", [b'"x"', b'"\\"content\\":"', b'"\\\\"'])
-def test_repetition(first: bytes, content: bytes):
-    """The text of a chunk that differs in nothing else is what JSON says it is."""
-    assert learned(text_chunk(first)).text_of(text_chunk(content)) == json.loads(content)
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        text_chunk(b"null"),
-        text_chunk(b"5"),
-        text_chunk(b'["a"]'),
-        text_chunk(b'"a","refusal":"b"'),
-        text_chunk(b'"a","content":"b"'),
-        text_chunk(b'"a" '),
-        text_chunk(b'"a\xff"'),
-        text_chunk(b'"\\ud83d"'),
-        text_chunk(b'"a'),
-        text_chunk(b'"a"', b',"usage":{}'),
-        text_chunk(b'"a"').replace(b"null", b'"stop"'),
-        text_chunk(b'"a"').replace(b'"g"', b'"h"'),
-        text_chunk(b'"a"') + b"\n" + text_chunk(b'"b"'),
-        text_chunk(b'"a"')[:-1],
-        b"",
-        b"{}",
-    ],
-)
-def test_no_repetition(raw: bytes):
-    """Whatever else a chunk says, or if its text needs a closer look, it is left to the parser."""
-    text = learned(text_chunk(b'"x"')).text_of(raw)
-    assert text is None or (raw == text_chunk(b'"a" ') and text == "a")
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        text_chunk(b'"a"', b',"message":{"content":"b"}'),
-        text_chunk(b'"' + b"a" * 70_000 + b'"'),
-        b"{}",
-    ],
-)
-def test_nothing_to_learn(raw: bytes):
-    """Two texts, or one too large to look through, teach nothing."""
-    assert learned(raw).text_of(raw) is None

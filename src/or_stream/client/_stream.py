@@ -89,8 +89,7 @@ class ChatStream:
         self._failure: OrStreamError | None = None
         self._pipeline: Pipeline | None = None
         self._response: Response | None = None
-        self._unread = b""  # a large read, of which the first bytes have been read
-        self._unread_from = 0
+        self._unread, self._unread_from = b"", 0  # a large read, of which the first bytes have been read
         self._has_handed_out = False  # anything but heartbeats, so that another request would repeat it
         self._is_reading = False
         self._unsaved: ImageNotSaved | None = None
@@ -256,8 +255,7 @@ class ChatStream:
     async def _read(self, response: Response) -> list[Event]:
         assert self._pipeline is not None
         assert self._clocks is not None
-        data = self._unread[self._unread_from : self._unread_from + _SLICE_BYTES]
-        self._unread_from += len(data)
+        data = self._next_slice()
         self._clocks.begin_wait()
         try:
             if data:
@@ -273,8 +271,8 @@ class ChatStream:
             if not data:
                 return self._pipeline.finish(elapsed_seconds)
             if len(data) > _SLICE_BYTES and not self._pipeline.is_lifting:
-                self._unread, self._unread_from = data, _SLICE_BYTES
-                data = data[:_SLICE_BYTES]
+                self._unread, self._unread_from = data, 0
+                data = self._next_slice()
             return self._pipeline.feed(data, elapsed_seconds)
         except OrStreamError as error:
             self._clocks.check(error)
@@ -282,6 +280,13 @@ class ChatStream:
         finally:
             # What it takes to look through the bytes counts too: those of a flood of comments are always there.
             self._clocks.end_wait()
+
+    def _next_slice(self) -> bytes:
+        """Of a large read, what is to be read next: whole events where that can be."""
+        start, end = self._unread_from, self._unread_from + _SLICE_BYTES
+        boundary = self._unread.rfind(b"\n\n", start, end) if end < len(self._unread) else -1
+        self._unread_from = end = end if boundary < 0 else boundary + 2
+        return self._unread[start:end]
 
     def _take(self, events: list[Event], failure: OrStreamError | None) -> None:
         """What one read, or one request, has come to."""

@@ -92,7 +92,12 @@ _IMAGE_PATHS: Final = {
     for kind in ("delta", "message")
     for rest in (("image_url", "url"), ("image_url",), ("url",), ())
 }
-_CONTENT: Final = re.compile(rb'"content":("[^"\\]*(?:\\.[^"\\]*)*")')
+_CONTENT: Final = re.compile(rb'"content":"([^"\\]*(?:\\.[^"\\]*)*)"')
+_STRING: Final = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*')
+_BACKSLASH: Final = b"\\"[0]
+_BLANK_LINE: Final = b"\n\n"
+# Within so many events a stream that has text to say says it; one that has not is not cut into single events for longer.
+_FIRST_EVENTS: Final = 8
 _MAX_LEARNED_BYTES: Final = 65536  # of a chunk that is looked through for its text; deltas have some hundred
 _FIELDS_OF_A_FAILURE: Final = {"error", "network_error", "server_error"}
 
@@ -135,36 +140,65 @@ def only_text(document: Any) -> str | None:
 
 
 class TextRepetition:
-    """Reads a chunk that differs from an earlier one in nothing but its text without parsing it.
+    """Knows what surrounds the text in the events of a stream, once it has learned one.
 
-    In recorded streams 93 of 100 text deltas do; reading one costs 0.4 µs and not the 1.8 µs of `from_json` and `only_text`. What
-    surrounds the JSON string of the text is compared byte for byte, and the string itself is parsed, so that nothing is guessed.
+    In recorded streams 93 of 100 text deltas repeat; through SSE and JSON each costs three times as much as here. What surrounds
+    the text is compared byte for byte and the text itself is parsed as JSON, so that nothing is guessed.
     """
 
-    __slots__ = ("_after", "_before")
+    __slots__ = ("_end", "_patience", "_seam", "_start")
 
     def __init__(self) -> None:
-        self._before = b""
-        self._after = b""
-
-    def text_of(self, raw: bytes) -> str | None:
-        """The text, None where the chunk says anything that the learned one did not."""
-        if self._before and raw.startswith(self._before) and raw.endswith(self._after):
-            try:
-                text = from_json(raw[len(self._before) : len(raw) - len(self._after)])
-            except ValueError:
-                return None
-            if type(text) is str:
-                return text
-        return None
+        self._start = self._end = self._seam = b""
+        self._patience = _FIRST_EVENTS
 
     def learn(self, raw: bytes) -> None:
         """Remember what surrounds the text in a chunk that has nothing but text to say, as `only_text` tells."""
         # Unescaped quotes prove that this is a key; that it is the only one, that it is the delta's.
-        strings = list(_CONTENT.finditer(raw)) if len(raw) <= _MAX_LEARNED_BYTES else []
-        if len(strings) == 1:
-            start, end = strings[0].span(1)
-            self._before, self._after = raw[:start], raw[end:]
+        texts = list(_CONTENT.finditer(raw)) if len(raw) <= _MAX_LEARNED_BYTES else []
+        if len(texts) == 1:
+            start, end = texts[0].span(1)
+            self._start = b"data: " + raw[:start]
+            self._end = raw[end:] + _BLANK_LINE
+            self._seam = self._end + self._start
+
+    def texts_at(self, data: bytes, position: int) -> tuple[list[str], int]:
+        """The texts of the events that repeat, from this beginning of an event on, and the place behind them."""
+        if not self._start or not data.startswith(self._start, position):
+            return [], position
+        pieces: list[bytes] = []
+        seam, behind = self._seam, position
+        first = position + len(self._start)
+        while True:
+            end = data.find(b'"', first)
+            if end > first and data[end - 1] == _BACKSLASH and (string := _STRING.match(data, first)):
+                end = string.end()
+            if data.startswith(seam, end):
+                pieces.append(data[first:end])
+                first = end + len(seam)
+                continue
+            if end >= 0 and data.startswith(self._end, end):
+                pieces.append(data[first:end])
+                behind = end + len(self._end)
+            else:
+                behind = first - len(self._start)
+            break
+        try:
+            # No piece has a quote that is not escaped, nor half an escape: each stays a string of its own.
+            return from_json(b'["' + b'","'.join(pieces) + b'"]') if pieces else [], behind
+        except ValueError:
+            return [], position
+
+    def next_beginning(self, data: bytes, position: int) -> int:
+        """Where the next event may begin that repeats, or the first to learn from; the end of the data where there is none."""
+        if self._start:
+            found = data.find(_BLANK_LINE + self._start, position)
+        elif self._patience:
+            self._patience -= 1
+            found = data.find(_BLANK_LINE, position)
+        else:
+            found = -1
+        return found + len(_BLANK_LINE) if found >= 0 else len(data)
 
 
 def read_chunk(document: Any) -> Chunk:

@@ -60,7 +60,7 @@ class ChatDecoder:
     def feed(self, document: Any) -> list[Event]:
         """The events of one chunk. Where it holds an error, they come first and `failure` is set."""
         if self.is_started and not self._said_parts and (text := only_text(document)) is not None:
-            return self.feed_text(text)
+            return self.feed_texts([text])
         chunk = read_chunk(document)
         events = self._start(chunk) if chunk.parts or not chunk.error else self._identify(chunk)
         parts, self._said_parts = chunk.parts[self._said_parts :], 0
@@ -69,13 +69,13 @@ class ChatDecoder:
             self._conclude(chunk, events)
         return events
 
-    def feed_text(self, text: str) -> list[Event]:
-        """The same, after the first, for a chunk of which it is known that it has nothing but this text to say."""
-        if not text:
-            return []
-        self._first.said.add("text")
-        self._first.text.append(text)
-        return [TextDelta(text)]
+    def feed_texts(self, texts: list[str]) -> list[Event]:
+        """The same, after the first, for chunks of which it is known that they have nothing but these texts to say."""
+        deltas: list[Event] = list(map(TextDelta, filter(None, texts)))
+        if deltas:
+            self._first.said.add("text")
+            self._first.text += texts
+        return deltas
 
     def begin_image(self, document: Any) -> list[Event]:
         """An image follows; it is the last thing in `document`, the beginning of a chunk."""

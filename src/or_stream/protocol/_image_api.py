@@ -119,10 +119,10 @@ class ImageApiDecoder:
             events.append(UsageUpdate(self._builder.usage))
         return events
 
-    def feed_text(self, text: str) -> list[Event]:
+    def feed_texts(self, texts: list[str]) -> list[Event]:
         """Text alone, as chunks of chat have it."""
-        self._builder.text.append(text)
-        return [TextDelta(text)]
+        self._builder.text += texts
+        return list(map(TextDelta, texts))
 
     def begin_image(self, document: Any) -> list[Event]:
         """The data of a picture follows; it is the last thing in `document`, the beginning of an event or of an answer."""
@@ -200,7 +200,7 @@ class ImageApiDecoder:
             return
         if event.get("phase") in (None, "content"):
             self._markup.append(text)
-            events += self.feed_text(text)
+            events += self.feed_texts([text])
         else:
             self._builder.reasoning.append(text)
             events.append(ReasoningDelta(text))

@@ -177,10 +177,14 @@ class PayloadLifter:
         """Whether a payload has begun and not ended."""
         return self._decoder is not None
 
+    @property
+    def is_between_events(self) -> bool:
+        """Whether nothing of an unfinished event has come, as far as can be told."""
+        return self._decoder is None and not self._line and not self._is_blind and self._in_lines
+
     def feed(self, data: bytes) -> list[Item]:
         """Items for the next bytes."""
-        is_between_lines = self._decoder is None and not self._line and not self._is_blind and self._in_lines
-        if is_between_lines and data[-2:] == b"\n\n" and self._opening_start not in data:
+        if self.is_between_events and data[-2:] == b"\n\n" and self._opening_start not in data:
             self._is_first_line = self._has_data = False
             return [data]  # 0.1 µs instead of 1 µs for whole events of text, which is nearly all of them
         if self.failure is not None:

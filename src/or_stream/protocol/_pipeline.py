@@ -143,6 +143,22 @@ class Pipeline:
             self._images.close()
 
     def _take(self, data: bytes, elapsed_seconds: float, events: list[Event]) -> None:
+        position = self._take_texts(data, 0, events)
+        while position < len(data) and not self.is_done and self.failure is None:
+            end = len(data) if self._lifter.is_lifting else self._repetition.next_beginning(data, position)
+            self._take_anything(data[position:end] if end - position < len(data) else data, elapsed_seconds, events)
+            position = self._take_texts(data, end, events)
+
+    def _take_texts(self, data: bytes, position: int, events: list[Event]) -> int:
+        """Read the events at this place that have nothing but text to say; return the place behind them."""
+        if self._parser is None or self.failure is not None or self.is_done:
+            return position
+        if self._parser.is_between_events and self._lifter.is_between_events:
+            texts, position = self._repetition.texts_at(data, position)
+            events += self._decoder.feed_texts(texts)
+        return position
+
+    def _take_anything(self, data: bytes, elapsed_seconds: float, events: list[Event]) -> None:
         decoder = self._decoder
         for item in self._lifter.feed(data):
             if type(item) is bytes:
@@ -193,9 +209,7 @@ class Pipeline:
             else:
                 assert isinstance(item, ServerSentEvent)
                 raw = item.raw
-                if item.event != "error" and (text := self._repetition.text_of(raw)) is not None:
-                    events += self._decoder.feed_text(text)
-                elif raw[:1] == b"{":
+                if raw[:1] == b"{":
                     self._decode(raw, elapsed_seconds, events, is_error=item.event == "error")
                 else:
                     self._read_word(raw.strip(), elapsed_seconds, events)

@@ -1,0 +1,111 @@
+"""Chunks that differ in their text only: the short way says what JSON says, and leaves the rest alone."""
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from or_stream.events import TextDelta
+from or_stream.protocol import Pipeline
+from or_stream.protocol._chunks import TextRepetition
+
+
+def chunk(content: bytes, rest: bytes = b"") -> bytes:
+    return b'{"id":"g","choices":[{"index":0,"delta":{"content":%b,"role":"assistant"},"finish_reason":null}]%b}' % (
+        content,
+        rest,
+    )
+
+
+def event(content: bytes, rest: bytes = b"") -> bytes:
+    return b"data: " + chunk(content, rest) + b"\n\n"
+
+
+def learned(raw: bytes) -> TextRepetition:
+    repetition = TextRepetition()
+    repetition.learn(raw)
+    return repetition
+
+
+WORDS = [b'""', b'"a"', b'"a\\"b"', b'"\\\\"', b'"\\u00e9\\n"', '"夜"'.encode(), b'"},\\"content\\":\\"x"', b'"\\\\\\""']
+
+
+@pytest.mark.parametrize("first", [b'"x"', b'"\\"content\\":"', b'"\\\\"'])
+def test_texts(first: bytes):
+    """The texts of events that differ in nothing else are what JSON says they are."""
+    data = b"".join(map(event, WORDS))
+    assert learned(chunk(first)).texts_at(data, 0) == ([json.loads(word) for word in WORDS], len(data))
+
+
+@pytest.mark.parametrize("before", [0, 1, 3])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b": comment\n\n",
+        event(b"null"),
+        event(b"5"),
+        event(b'["a"]'),
+        event(b'"a","refusal":"b"'),
+        event(b'"a","content":"b"'),
+        event(b'"a" '),
+        event(b'"a'),
+        event(b'"a"', b',"usage":{}'),
+        event(b'"a"').replace(b"null", b'"stop"'),
+        event(b'"a"').replace(b'"g"', b'"h"'),
+        event(b'"a"').replace(b"\n", b"\r\n"),
+        event(b'"a"')[:-1] + b"id: 1\n\n",
+        event(b'"a"')[:-1],
+        event(b'"a"')[:-20],
+        event(b'"a')[:70],
+        b"",
+    ],
+)
+def test_what_does_not_repeat(odd: bytes, before: int):
+    """The texts in front of anything else are read, and that is left to the parser."""
+    data = event(b'"x"') * before + odd
+    assert learned(chunk(b'"x"')).texts_at(data, 0) == (["x"] * before, before * len(event(b'"x"')))
+
+
+@pytest.mark.parametrize("text", [b'"a\xff"', b'"\\ud83d"', b'"a\tb"', b'"a\nb"', b'"\\x"', b'"\\u12"'])
+def test_text_that_needs_a_closer_look(text: bytes):
+    """What is no JSON string as it stands is left to the parser, and so is what stands before it in one piece."""
+    assert learned(chunk(b'"x"')).texts_at(event(b'"x"') + event(text), 0) == ([], 0)
+
+
+@pytest.mark.parametrize("raw", [chunk(b'"a"', b',"message":{"content":"b"}'), chunk(b'"' + b"a" * 70_000 + b'"'), b"{}"])
+def test_nothing_to_learn(raw: bytes):
+    """Two texts, or one too large to look through, teach nothing."""
+    assert learned(raw).texts_at(b"data: " + raw + b"\n\n", 0) == ([], 0)
+
+
+ODD = [
+    b": OPENROUTER PROCESSING\n\n",
+    b"event: message\n",
+    b"id: 7\n\n",
+    b"\n",
+    b"data:\n\n",
+    b"\r",
+    event(b'"x"').replace(b'"g"', b'"h"'),
+    event(b'"r"').replace(b"content", b"reasoning"),
+    event(b'"a"').replace(b"\n", b"\r\n"),
+    event(b'"\\ud83d"'),
+]
+
+
+@given(
+    st.lists(st.sampled_from(ODD) | st.text(max_size=5).map(lambda text: event(json.dumps(text).encode())), max_size=12),
+    st.data(),
+)
+def test_no_way_to_cut_matters(pieces: list[bytes], choose: st.DataObject):
+    """Whatever stands between them and however the bytes are cut, the events are those of one byte at a time."""
+    data = b"".join(pieces) + b"data: [DONE]\n\n"
+    cuts = sorted(choose.draw(st.lists(st.integers(0, len(data)), max_size=4)))
+    bounds = [0, *cuts, len(data)]
+    by_byte, by_cut = Pipeline(), Pipeline()
+    expected = [found for at in range(len(data)) for found in by_byte.feed(data[at : at + 1])]
+    got = [found for start, end in itertools.pairwise(bounds) for found in by_cut.feed(data[start:end])]
+    assert got == expected
+    assert (type(by_cut.failure), str(by_cut.failure)) == (type(by_byte.failure), str(by_byte.failure))
+    assert by_cut.message("complete").text == "".join(found.text for found in got if isinstance(found, TextDelta))
