@@ -135,7 +135,7 @@ OPTIONS = ImageOptions.read(
         ({"strength": 1, "quality": "high", "output_compression": 5}, None),
         ({"aspect_ratio": "4:3"}, r"aspect_ratio='4:3', only \('1:1', '16:9'\)"),
         ({"size": "4K"}, "resolution='4K'"),
-        ({"n": 5}, "n=5, only 1 to 4"),
+        ({"n": 5}, "n=5, only from 1.0 to 4.0"),
         ({"background": "transparent"}, "takes no background"),
         ({"input_references": [reference(URL)]}, "takes no pictures, and 1"),
         ({"messages": [], "image_config": {"image_size": "4K"}}, "resolution='4K'"),

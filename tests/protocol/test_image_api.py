@@ -2,6 +2,7 @@
 
 import base64
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,50 @@ def test_far_behind_the_beginning(kind: str):
     event = {"type": f"image_generation.{kind}", "note": "x" * 1_100_000, "b64_json": OTHER64}
     outcome = outcome_of([data_line(event), completed(), DONE], api="images")
     assert said(outcome) == [*(["image_preview"] if kind == "partial_image" else IMAGE), *IMAGE]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"data":{"type":"image_generation.weather"},"b64_json":"%s"}',
+        '{"data":{"type":"image_generation.completed","b64_json":"%s"},"b64_json":"%s"}',
+        '{"data":[{"b64_json":"%s"}],"b64_json":"%s"}',
+    ],
+)
+def test_pictures_in_two_places(text: str):
+    """An event that has pictures in two places has those of the first."""
+    found = 1 if text.count("%s") == 2 else 0
+    line = b"data: " + text.replace("%s", OTHER64).encode() + b"\n\n"
+    assert said(read(line, completed())) == [*IMAGE * found, *IMAGE]
+
+
+def damaged(value: Any, dice: random.Random) -> Any:
+    """The same JSON with parts of it gone or of another type."""
+    if dice.random() < 0.15:
+        return dice.choice([None, 1, "x", [], {}, True, 1.5, "", [[]], {"a": 1}])
+    if isinstance(value, dict):
+        return {name: damaged(item, dice) for name, item in value.items() if dice.random() > 0.1}
+    return [damaged(item, dice) for item in value] if isinstance(value, list) else value
+
+
+def test_damage():
+    """Whatever becomes of any field, an answer ends in exactly one way, the same in small pieces as in one."""
+    dice = random.Random(7)
+    document = {"created": 0, "data": [{"b64_json": GIF64, "media_type": "x"}, {"url": "http://x"}], "usage": USAGE}
+    events = [
+        {"type": "image_generation.partial_image", "b64_json": GIF64},
+        {"b64_json": OTHER64, "type": "x"},
+        {"data": document},
+    ]
+    for _ in range(400):
+        answers: list[tuple[Any, bytes]] = [
+            ("json", json.dumps(damaged(document, dice)).encode()),
+            ("sse", b"".join(data_line(damaged(event, dice)) for event in events) + DONE),
+        ]
+        for framing, data in answers:
+            small = [data[at : at + 7] for at in range(0, len(data), 7)]
+            whole = outcome_of([data], api="images", framing=framing)
+            assert outcome_of(small, api="images", framing=framing).told == whole.told
 
 
 def test_broken_base64():

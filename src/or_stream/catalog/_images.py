@@ -20,7 +20,7 @@ class ImageParameter(Record):
     def allows(self, value: Any) -> bool:
         """Whether the model takes this value, as far as it says."""
         if self.type == "enum":
-            return value in self.values
+            return not self.values or value in self.values
         if self.type != "range":
             return True
         if isinstance(value, bool) or not isinstance(value, int | float):

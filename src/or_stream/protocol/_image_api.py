@@ -41,6 +41,16 @@ class _Picture(NamedTuple):
     base64: str
     address: str | None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its data is yet to come."""
+        return self.address is None and self.base64 == ""
+
+    @property
+    def is_lifted(self) -> bool:
+        """Whether its data was taken out of the bytes."""
+        return self.base64.startswith(TOKEN)
+
 
 def is_picture_path(path: JSONPath) -> bool:
     """Whether the JSON string at `path` is a picture in base64."""
@@ -88,6 +98,7 @@ class ImageApiDecoder:
         self._aside: MemorySink | None = None  # data that is no picture's, or may be none's
         self._aside_bytes = 0
         self._aside_is_preview = False
+        self._is_passing_over = False  # the payload that is being lifted belongs to no picture
 
     @property
     def is_finished(self) -> bool:
@@ -112,7 +123,7 @@ class ImageApiDecoder:
         except ProtocolViolation as violation:
             self.violation = violation
             return events
-        self._whole += sum(picture.kind != "preview" for picture in pictures)
+        self._whole += sum(picture.kind != "preview" for at, picture in enumerate(pictures) if at < said or not picture.is_lifted)
         self._say_text(event, events)
         if isinstance(event.get("usage"), dict):
             self._builder.usage = read_usage(event["usage"])
@@ -128,6 +139,10 @@ class ImageApiDecoder:
         """The data of a picture follows; it is the last thing in `document`, the beginning of an event or of an answer."""
         events = self._start()
         pictures = _pictures_in(_event_of(document))
+        # An event that has pictures in two places has those of the first.
+        self._is_passing_over = not (pictures and pictures[-1].is_open)
+        if self._is_passing_over:
+            return events
         picture, earlier = pictures[-1], pictures[self._said : -1]
         self._said = len(pictures)
         try:
@@ -143,6 +158,8 @@ class ImageApiDecoder:
 
     def feed_image(self, data: bytes) -> list[Event]:
         """The next decoded bytes of the picture."""
+        if self._is_passing_over:
+            return []
         if self._aside is None:
             return self._images.feed(data)
         self._aside_bytes += len(data)
@@ -156,6 +173,8 @@ class ImageApiDecoder:
     def end_image(self) -> list[Event]:
         """The picture is whole."""
         events: list[Event] = []
+        if self._is_passing_over:
+            return events
         if self._aside is None:
             self._end_image(events)
         elif self._aside_is_preview:
@@ -211,6 +230,8 @@ class ImageApiDecoder:
             ending, image = self._images.add_address(0, picture.address)
             self._keep(image)
             events += ending
+            return
+        if picture.is_lifted:
             return
         decoder = Base64Decoder()
         data = decoder.feed(picture.base64.encode("ascii", "replace")) + decoder.finish()
@@ -271,7 +292,7 @@ def _pictures_in(event: dict[str, Any]) -> list[_Picture]:
 def _picture(entry: dict[str, Any], kind: Any) -> _Picture | None:
     data, address, claimed = entry.get("b64_json"), entry.get("url"), _text(entry.get("media_type"))
     if isinstance(data, str):
-        return _Picture(kind, claimed, "" if data.startswith(TOKEN) else data, None)
+        return _Picture(kind, claimed, data, None)
     if isinstance(address, str) and address.startswith("http"):
         return _Picture(kind, claimed, "", address)
     return None

@@ -66,7 +66,7 @@ def check_image_parameters(model: str, options: "ImageOptions", body: Mapping[st
                 continue
             raise ConfigurationError(f"{model} takes no {name}: leave it out, or choose another model")
         if not described.allows(value):
-            allowed = described.values or f"{described.min:g} to {described.max:g}"
+            allowed = described.values or f"from {described.min} to {described.max}"
             raise ConfigurationError(f"{model} makes no picture with {name}={value!r}, only {allowed}")
     references, most = len(asked.get("input_references") or ()), options.max_input_images
     if not is_chat and most is not None and references > most:
