@@ -1,6 +1,7 @@
 """nginx, as it stands in front of most services: it buffers, compresses, cuts, and refuses in HTML."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +56,10 @@ def compressing(folder: Path, emulator: Emulator) -> Iterator[str]:
     http = f"log_format encodings '$sent_http_content_encoding'; {inner}"
     with nginx(folder, f"location / {{ proxy_pass http://127.0.0.1:{port}; {asking} }}", http=http) as address:
         yield address
-    assert set((folder / "nginx" / "encodings.txt").read_text().split()) == {"gzip"}
+        log, deadline = folder / "nginx" / "encodings.txt", time.monotonic() + 10
+        while not log.read_text() and time.monotonic() < deadline:
+            time.sleep(0.02)  # it is written a moment after the answer
+    assert set(log.read_text().split()) == {"gzip"}
 
 
 async def first_word_comes_alone(emulator: Emulator, client: Client, headers: Mapping[str, str] | None = None) -> None:
