@@ -108,6 +108,11 @@ def test_other_refusals():
     assert "leave `stream` out" in refusal_of(extra_body={"stream": False})
 
 
+def test_what_the_caller_puts_into_the_body_wins():
+    """`extra_body` is sent as it is, also where nothing could come of it."""
+    assert body_of(extra_body={"model": 5, "prompt": "b"}) == {"model": 5, "prompt": "b", "stream": True}
+
+
 def test_session():
     """The session is named in a header: the body has no place for it."""
     request = build_request("x", MODEL, {"session_id": "s", "user": "u"})

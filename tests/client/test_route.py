@@ -113,8 +113,9 @@ def test_no_correction(model, options, error):
     """Any other refusal stands; so does what the caller has fixed, and what the other endpoint cannot do."""
     request = build_request("x", model, options)
     before = request.body
+    route = request.route
     assert not request.correct(error)
-    assert request.body == before
+    assert (request.body, request.route) == (before, route)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +128,7 @@ def test_no_correction(model, options, error):
         (DRAWS_UNNAMED, {"require_image": True}, ["/models", "/images/models", "/images"]),
         (DRAWS_AND_TALKS, {"image_config": {"image_size": "2K"}}, ["/chat/completions"]),
         (DRAWS_AND_TALKS, {"api": "images"}, ["/images"]),
+        (DRAWS_UNNAMED, {"modalities": ["image"]}, ["/models", "/images/models", "/images"]),
     ],
 )
 async def test_who_is_asked(client, paths, model, options, asked):

@@ -172,7 +172,8 @@ def test_error():
     failure = read(preview(), data_line({"type": "error", "error": error})).failure
     assert isinstance(failure, StreamFailed)
     assert (failure.code, failure.error_type) == ("server_error", "provider_error")
-    assert isinstance(read_document({"error": {"message": "no such model", "code": 404}}).failure, NotFound)
+    for rest in ({}, {"data": {}}, {"data": []}):
+        assert isinstance(read_document({"error": {"message": "no such model", "code": 404}, **rest}).failure, NotFound)
 
 
 @pytest.mark.parametrize("document", [{}, {"data": None}, {"choices": []}, [], "x", {"data": {}}])

@@ -276,7 +276,7 @@ def _event_of(document: Any) -> dict[str, Any]:
     if not isinstance(document, dict):
         return {}
     inner = document.get("data")
-    return inner if isinstance(inner, dict) else document
+    return inner if isinstance(inner, dict) and not document.get("error") else document
 
 
 def _pictures_in(event: dict[str, Any]) -> list[_Picture]:

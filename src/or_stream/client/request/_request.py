@@ -54,7 +54,7 @@ class Request:
         self._may_change_modalities = options.get("modalities") is None and "modalities" not in self._extra
         self._may_change_api = self._api == "auto" and (self._may_change_modalities or asked["modalities"] == ["image"])
         self._own_headers = request_headers(options.get("extra_headers") or {})
-        self.model: str = asked["model"]
+        self.model: str = asked["model"] if isinstance(asked["model"], str) else fields["model"]
         self.images_wanted: int = asked["n"] if isinstance(asked.get("n"), int) else 1
         self.save_to: Path | None = checked_folder(options.get("save_to"))
         self.require_image: bool = bool(options.get("require_image"))
@@ -94,7 +94,7 @@ class Request:
         if self._allowed(route) != self.route:
             self._take(self._allowed(route))
         if known is not None and known.image is not None:
-            check_image_parameters(self.model, known.image, self._asked())
+            check_image_parameters(self.model, known.image, self._body_for(self.route))
 
     def correct(self, error: OrStreamError) -> bool:
         """Whether a refusal says that the guess was wrong, and the request is another one now. Happens once."""
@@ -111,7 +111,7 @@ class Request:
 
     @property
     def _wants_image(self) -> bool:
-        return self.require_image or bool(self._fields.get("image_config"))
+        return self.require_image or bool(self._fields.get("image_config")) or self._fields["modalities"] == ["image"]
 
     def _allowed(self, route: Route) -> Route:
         """The route, within what the caller has fixed."""
@@ -122,19 +122,16 @@ class Request:
         return DRAW if route.api == "images" else route
 
     def _take(self, route: Route) -> None:
-        self.route = route
+        self.body: bytes = encoded(self._body_for(route))  # first: what raises must leave the route as it was
         self.headers: Mapping[str, str] = self._own_headers
         if route.api == "images":
             self.headers = {**image_api_headers(self._fields), **self._own_headers}
-        self.body: bytes = encoded(self._asked())
+        self.route = route
 
-    def _asked(self) -> dict[str, Any]:
-        """The body: what the caller puts into `extra_body` wins."""
-        if self.route.api == "images":
-            body = image_api_body(self._fields)
-        else:
-            body = {**self._fields, "modalities": list(self.route.modalities)}
-        body |= self._extra
+    def _body_for(self, route: Route) -> dict[str, Any]:
+        """What the caller puts into `extra_body` wins."""
+        over_chat: dict[str, Any] = {**self._fields, "modalities": list(route.modalities)}
+        body = (over_chat if route.api == "chat" else image_api_body(self._fields)) | dict(self._extra)
         if body.get("stream") is not True:
             raise ConfigurationError("this library streams: leave `stream` out of extra_body")
         return body
