@@ -170,9 +170,8 @@ class Relay:
 
     def _fail(self, error: Exception) -> None:
         failure = failure_of(error, self._error_text)
-        _LOGGER.warning(
-            "a stream failed: %s: %r", type(error).__name__, str(error)
-        )  # %r: no line of the upstream's is one of the log
+        # %r, so that no line of the upstream's becomes one of the log.
+        _LOGGER.warning("a stream failed: %s: %r", type(error).__name__, str(error))
         if self._is_open:
             self._put(self._frames.fail(failure))
         else:
