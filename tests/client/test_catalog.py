@@ -521,3 +521,30 @@ async def test_closed_client(key):
         await client.key()
     with pytest.raises(ConfigurationError, match="closed"):
         await client.models()
+
+
+async def test_look_up_of_a_silent_catalogue():
+    """A list that does not come is waited for a little, and not asked for again by the next request, but after a minute."""
+    asked, clock = [], [0.0]
+
+    async def never(path, query, connect_seconds):
+        asked.append(path)
+        await asyncio.Event().wait()
+
+    catalog = Catalog(never, timeouts=Timeouts(), retry=ONCE, now=lambda: clock[0])
+    for seconds in (0.0, 59.0, 61.0):
+        clock[0] = seconds
+        assert await catalog.look_up("a/b", wait_seconds=0.01) is None
+    assert asked == ["/models", "/images/models"] * 2
+
+
+async def test_look_up(asked):
+    """A model is found by its id, with or without a variant behind it; the list is asked for once."""
+    service, client = await asked({"/models": listed("a/b", outputs=("image",)), "/images/models": listed()})
+    catalog = client._catalog
+    assert catalog.known("a/b") is None
+    for model in ("a/b", "a/b:free", "a/c"):
+        found = await catalog.look_up(model)
+        assert (found and found.id) == (None if model == "a/c" else "a/b")
+    assert catalog.known("a/b:free").output_modalities == ("image",)
+    assert service.asked.total() == 2

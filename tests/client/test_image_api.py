@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import tracemalloc
@@ -21,7 +22,7 @@ from or_stream import (
     Timeouts,
     batch,
 )
-from or_stream.emulator import picture, scenarios
+from or_stream.emulator import Scenario, picture, scenarios
 from or_stream.emulator.scenarios import image_api
 from support.raw_server import answer
 
@@ -89,6 +90,16 @@ async def test_failures(client, emulator, scenario, kind, status):
     with pytest.raises(kind):
         await stream.final()
     assert stream.status == status
+
+
+@pytest.mark.parametrize(("count", "status"), [(1, "complete"), (2, "truncated")])
+async def test_connection_that_ends_after_a_picture(client, emulator, count, status):
+    """An answer without [DONE] is whole when as many pictures came as were asked for."""
+    emulator.play(Scenario(image_api.stream().steps[:-1]))
+    stream = client.stream("a lamp", model=MODEL, n=count, retry=ONCE)
+    with contextlib.suppress(StreamTruncated):
+        await stream.final()
+    assert (stream.status, len(stream.message.images)) == (status, 1)
 
 
 async def test_retry(client, emulator):

@@ -139,6 +139,7 @@ def test_svg():
     assert (outcome.message.text, outcome.message.reasoning) == (SVG, "A lamp.<svg>")
     assert [(image.media_type, image.data.decode()) for image in outcome.message.images] == [("image/svg+xml", SVG)]
     assert ReasoningDelta("<svg>") in outcome.events
+    assert said(outcome).count("image_start") == 1
 
 
 def test_svg_without_a_picture():

@@ -78,10 +78,10 @@ class Catalog:
         by_id = self._by_id[1]
         return by_id.get(model) or by_id.get(model.partition(":")[0])  # author/name:free is a way to have author/name
 
-    async def look_up(self, model: str) -> Model | None:
-        """The same, with a new list where it is old; None also where that cannot be had within a few seconds."""
+    async def look_up(self, model: str, *, wait_seconds: float = _LOOK_UP_SECONDS) -> Model | None:
+        """The same, with a new list where it is old; None also where that cannot be had in so many seconds."""
         try:
-            async with asyncio.timeout(_LOOK_UP_SECONDS):
+            async with asyncio.timeout(wait_seconds):
                 await self._all_models(refresh=False)
         except (TimeoutError, OrStreamError):
             self._asks_again_at = self._now() + _SECONDS_BEFORE_ASKING_AGAIN

@@ -15,7 +15,7 @@ from or_stream.protocol._chunks import read_usage
 from or_stream.protocol._error_body import ErrorBody
 from or_stream.protocol._images import ImageAssembler, MemorySink
 from or_stream.protocol._message import MessageBuilder
-from or_stream.protocol._payloads import TOKEN, Base64Decoder, JSONPath, PayloadOpening
+from or_stream.protocol._payloads import Base64Decoder, JSONPath, PayloadOpening
 from or_stream.values import Image, Message, Status
 
 __all__ = ["B64_JSON", "ImageApiDecoder", "is_image_document", "is_picture_path"]
@@ -45,11 +45,6 @@ class _Picture(NamedTuple):
     def is_open(self) -> bool:
         """Whether its data is yet to come."""
         return self.address is None and self.base64 == ""
-
-    @property
-    def is_lifted(self) -> bool:
-        """Whether its data was taken out of the bytes."""
-        return self.base64.startswith(TOKEN)
 
 
 def is_picture_path(path: JSONPath) -> bool:
@@ -123,7 +118,7 @@ class ImageApiDecoder:
         except ProtocolViolation as violation:
             self.violation = violation
             return events
-        self._whole += sum(picture.kind != "preview" for at, picture in enumerate(pictures) if at < said or not picture.is_lifted)
+        self._whole += sum(picture.kind != "preview" for picture in pictures)
         self._say_text(event, events)
         if isinstance(event.get("usage"), dict):
             self._builder.usage = read_usage(event["usage"])
@@ -230,8 +225,6 @@ class ImageApiDecoder:
             ending, image = self._images.add_address(0, picture.address)
             self._keep(image)
             events += ending
-            return
-        if picture.is_lifted:
             return
         decoder = Base64Decoder()
         data = decoder.feed(picture.base64.encode("ascii", "replace")) + decoder.finish()
