@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, ClassVar, Literal
 
 import pybase64
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,7 +25,7 @@ Status = Literal["pending", "streaming", "complete", "failed", "truncated", "can
 
 class _Value(BaseModel):
     # Building the validators at first use keeps `import or_stream` at the cost of importing aiohttp and pydantic.
-    model_config = ConfigDict(defer_build=True, ser_json_bytes="base64", val_json_bytes="base64")
+    model_config: ClassVar[ConfigDict] = ConfigDict(defer_build=True, ser_json_bytes="base64", val_json_bytes="base64")
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """What pydantic's repr shows, without the data of data URLs."""

@@ -58,8 +58,8 @@ class Request:
         self.images_wanted: int = asked["n"] if isinstance(asked.get("n"), int) else 1
         self.save_to: Path | None = checked_folder(options.get("save_to"))
         self.require_image: bool = bool(options.get("require_image"))
-        self.was_corrected = False
-        self.is_decided = not self._may_change_api and not self._may_change_modalities
+        self.was_corrected: bool = False
+        self.is_decided: bool = not self._may_change_api and not self._may_change_modalities
         if self._api == "images" and "image" not in fields["modalities"]:
             raise ConfigurationError('modalities are for chat: leave them out, or api="images"')
         self._take(self._allowed(route_for(outputs_by_name(self.model))))
@@ -126,7 +126,7 @@ class Request:
         self.headers: Mapping[str, str] = self._own_headers
         if route.api == "images":
             self.headers = {**image_api_headers(self._fields), **self._own_headers}
-        self.route = route
+        self.route: Route = route
 
     def _body_for(self, route: Route) -> dict[str, Any]:
         """What the caller puts into `extra_body` wins."""
