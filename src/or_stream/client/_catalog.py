@@ -22,7 +22,7 @@ from or_stream.catalog import (
     read_models,
     select,
 )
-from or_stream.client._clocks import Clocks, Timeouts
+from or_stream.client._clocks import Clocks, HeadersWait, Timeouts
 from or_stream.client._retry import RetryPolicy, seconds_before_retry
 from or_stream.errors import ConfigurationError, NotFound, OrStreamError, ProtocolViolation
 from or_stream.values import Message
@@ -39,12 +39,12 @@ _FIRST_PAUSE_SECONDS: Final = 0.25
 _LONGEST_PAUSE_SECONDS: Final = 4.0
 _MODEL_ID: Final = re.compile(r"(?!\.\.?/)[\w.:~@+-]+/(?!\.\.?$)[\w.:~@+-]+")
 
-GetJson = Callable[[str, Mapping[str, str], float | None], Awaitable[dict[str, Any]]]
+GetJson = Callable[[str, Mapping[str, str], HeadersWait], Awaitable[dict[str, Any]]]
 T = TypeVar("T")
 
 
 class Catalog:
-    """Questions to one service with one key. `get_json` sends one request: path, query, seconds to connect."""
+    """Questions to one service with one key. `get_json` sends one request: path, query, the wait it is part of."""
 
     def __init__(
         self, get_json: GetJson, *, timeouts: Timeouts, retry: RetryPolicy, now: Callable[[], float] = time.monotonic
@@ -153,8 +153,8 @@ class Catalog:
         while True:
             attempt += 1
             try:
-                async with clocks.waiting_for_headers():
-                    return await self._get_json(path, query or {}, self._timeouts.connect)
+                async with clocks.waiting_for_headers() as wait:
+                    return await self._get_json(path, query or {}, wait)
             except OrStreamError as error:
                 error.attempts = attempt
                 seconds = seconds_before_retry(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from or_stream.client._clocks import Timeouts
+from or_stream.client._clocks import HeadersWait, Timeouts
 from or_stream.client._retry import RetryPolicy
 from or_stream.client._stream import ChatStream
 from or_stream.client.request import GenerationOptions, Prompt, Request, Route, build_request, checked_headers
@@ -154,16 +154,14 @@ class Client:
             self._opened_catalog = Catalog(self._get_json, timeouts=self._timeouts, retry=self._retry)
         return self._opened_catalog
 
-    async def _get_json(self, path: str, query: Mapping[str, str], connect_seconds: float | None) -> dict[str, Any]:
-        return await self._transport.get_json(f"{self._base_url}{path}", query, self._headers, connect_seconds=connect_seconds)
+    async def _get_json(self, path: str, query: Mapping[str, str], wait: HeadersWait) -> dict[str, Any]:
+        return await self._transport.get_json(f"{self._base_url}{path}", query, self._headers, wait=wait)
 
-    async def _send(self, request: Request, connect_seconds: float | None) -> Response:
+    async def _send(self, request: Request, wait: HeadersWait) -> Response:
         if not request.is_decided:
             request.decide(await self._what_is_known(request), self._learned.get(request.model))
         headers = {**self._headers, **request.headers}
-        response = await self._transport.post(
-            f"{self._base_url}{request.path}", request.body, headers, connect_seconds=connect_seconds
-        )
+        response = await self._transport.post(f"{self._base_url}{request.path}", request.body, headers, wait=wait)
         if request.was_corrected and len(self._learned) < _LEARNED_AT_MOST:
             self._learned[request.model] = request.route
         return response
@@ -197,9 +195,9 @@ async def generate(
 class _SharedClient(Client):
     """Sends through the client of the running loop, because a stream may be made where no loop runs yet."""
 
-    async def _send(self, request: Request, connect_seconds: float | None) -> Response:
+    async def _send(self, request: Request, wait: HeadersWait) -> Response:
         client = _client_of_running_loop(self._api_key, self._base_url)
-        return await client._send(request, connect_seconds)  # noqa: SLF001  # a Client too
+        return await client._send(request, wait)  # noqa: SLF001  # a Client too
 
     @property
     def _catalog(self) -> "Catalog":

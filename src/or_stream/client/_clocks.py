@@ -5,13 +5,14 @@ A timer is moved only when it goes off, so that an event costs no timer.
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from types import TracebackType
+from typing import Self
 
 from or_stream.errors import ConfigurationError, OrStreamError, StreamTimeout, TimeoutPhase
 
-__all__ = ["Clocks", "Timeouts"]
+__all__ = ["Clocks", "HeadersWait", "Timeouts"]
 
 _FOREVER = float("inf")
 
@@ -78,25 +79,30 @@ class Clocks:
 
     async def pause(self, seconds: float) -> None:
         """Sleep, unless `stop` ends it."""
-        with suppress(TimeoutError):
-            async with self._until(None):
+        try:
+            async with asyncio.timeout(None) as self._interruptible:
                 await asyncio.sleep(seconds)
+        except TimeoutError:
+            pass
+        finally:
+            self._interruptible = None
 
-    @asynccontextmanager
-    async def waiting_for_headers(self) -> AsyncIterator[None]:
+    def waiting_for_headers(self) -> "HeadersWait":
         """Around a request. The first-content clock starts, and rules until the headers are here; `stop` ends the wait too."""
         self._requested_at = self._waiting_since = self._loop.time()
         self._has_content = False
         self._waited_seconds = 0.0
         self._expired = None
         deadline, phase = min(self._wait_ends(), self._total_ends())
-        try:
-            async with self._until(None if deadline == _FOREVER else deadline):
-                yield
-        except TimeoutError as error:
-            raise self._timed_out(phase) from error
-        finally:
-            self._waiting_since = None
+        return HeadersWait(self, deadline, phase, self._timeouts.connect)
+
+    def begin_headers(self, timeout: asyncio.Timeout) -> None:
+        """`timeout` is what `stop` ends."""
+        self._interruptible = timeout
+
+    def end_headers(self) -> None:
+        """The wait for headers is over, however it ended."""
+        self._interruptible = self._waiting_since = None
 
     def watch(self, on_expiry: Callable[[], None]) -> None:
         """From now on call `on_expiry`, which must end the wait for bytes, when a clock runs out."""
@@ -118,7 +124,7 @@ class Clocks:
     def begin_wait(self) -> None:
         """In front of a wait for bytes. Not a context manager, which would cost a tenth of what a live delta does."""
         if self._expired is not None:
-            raise self._timed_out(self._expired)
+            raise self.timed_out(self._expired)
         self._waiting_since = self._loop.time()
         if self._timer is None:
             self._arm()
@@ -132,16 +138,7 @@ class Clocks:
     def check(self, error: OrStreamError) -> None:
         """Where a wait for bytes failed with this error: raises StreamTimeout if that was because a clock ran out."""
         if self._expired is not None:
-            raise self._timed_out(self._expired) from error
-
-    @asynccontextmanager
-    async def _until(self, deadline: float | None) -> AsyncIterator[None]:
-        async with asyncio.timeout_at(deadline) as timeout:
-            self._interruptible = timeout
-            try:
-                yield
-            finally:
-                self._interruptible = None
+            raise self.timed_out(self._expired) from error
 
     def _total_ends(self) -> tuple[float, TimeoutPhase]:
         total = self._timeouts.total
@@ -182,9 +179,55 @@ class Clocks:
             self._expired = phase
             self._on_expiry()
 
-    def _timed_out(self, phase: TimeoutPhase) -> StreamTimeout:
+    def timed_out(self, phase: TimeoutPhase) -> StreamTimeout:
+        """The exception for a clock that ran out."""
         seconds = getattr(self._timeouts, phase)
         return StreamTimeout(f"Timeouts.{phase}={seconds} seconds ran out", phase=phase)
+
+
+class HeadersWait:
+    """The wait for the headers of one answer, as an asynchronous context manager: raises StreamTimeout where a clock runs out.
+
+    The connect clock runs between `connecting(True)` and `connecting(False)`, which is for whoever makes the connection to say.
+    It is no generator: the frames of two took a tenth of the time to a first event, and of the memory of an open stream.
+    """
+
+    __slots__ = ("__weakref__", "_clocks", "_deadline", "_is_connecting", "_phase", "_timeout", "connect_seconds")
+
+    def __init__(self, clocks: Clocks, deadline: float, phase: TimeoutPhase, connect_seconds: float | None) -> None:
+        self.connect_seconds: float | None = connect_seconds
+        self._clocks = clocks
+        self._deadline = deadline
+        self._phase = phase
+        self._is_connecting = False  # and the connect clock is the first to run out
+        self._timeout = asyncio.timeout_at(_deadline_or_none(deadline))
+
+    def connecting(self, runs: bool) -> None:
+        """A connection is being made, or that is over."""
+        connect_ends = _FOREVER
+        if runs and self.connect_seconds is not None:
+            connect_ends = asyncio.get_running_loop().time() + self.connect_seconds
+        self._is_connecting = connect_ends < self._deadline
+        if not self._timeout.expired():
+            self._timeout.reschedule(_deadline_or_none(min(connect_ends, self._deadline)))
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        self._clocks.begin_headers(self._timeout)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._clocks.end_headers()
+        try:
+            await self._timeout.__aexit__(exc_type, exc, traceback)
+        except TimeoutError as error:
+            raise self._clocks.timed_out("connect" if self._is_connecting else self._phase) from error
+
+
+def _deadline_or_none(deadline: float) -> float | None:
+    return None if deadline == _FOREVER else deadline
 
 
 def _call(reference: "weakref.WeakMethod[Callable[[], None]]") -> None:

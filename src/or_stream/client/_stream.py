@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from or_stream.client._clocks import Clocks, Timeouts
+from or_stream.client._clocks import Clocks, HeadersWait, Timeouts
 from or_stream.client._image_files import FileSink, new_stem
 from or_stream.client._retry import RetryPolicy, seconds_before_retry
 from or_stream.client._view import View, image_of, text_of
@@ -49,7 +49,7 @@ _CONTENT: Final = frozenset(
 # nor for those of other streams.
 _SLICE_BYTES: Final = 2**14
 
-Send = Callable[[Request, float | None], Awaitable[Response]]
+Send = Callable[[Request, HeadersWait], Awaitable[Response]]
 Settle = Callable[[Message, Mapping[str, Any], str | None, float], Awaitable["Receipt"]]
 
 
@@ -227,8 +227,8 @@ class ChatStream:
                 return
         self._stats.attempts += 1
         self._pipeline = None
-        async with self._clocks.waiting_for_headers():
-            response = await self._send(self._request, self._timeouts.connect)
+        async with self._clocks.waiting_for_headers() as wait:
+            response = await self._send(self._request, wait)
         if self._is_left():
             response.close()
             return

@@ -5,16 +5,17 @@ import io
 import json
 import os
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, Final
 
 import aiohttp
 
+from or_stream.client._clocks import HeadersWait
 from or_stream.client.transport._answers import beginning, mapped, status_error
 from or_stream.client.transport._response import OF_PARENT, Response
-from or_stream.errors import BadRequest, ConfigurationError, OrStreamError, ProtocolViolation, StreamTimeout
+from or_stream.errors import BadRequest, ConfigurationError, OrStreamError, ProtocolViolation
 from or_stream.protocol import conceal, redact
 
 __all__ = ["Session", "Transport"]
@@ -49,16 +50,16 @@ class Transport:
         self._responses: weakref.WeakSet[Response] = weakref.WeakSet()
         self._lingering: dict[aiohttp.ClientResponse, asyncio.TimerHandle] = {}
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, connect_seconds: float | None) -> Response:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, wait: HeadersWait) -> Response:
         """Send a request and return the answer once its headers are here. Raises an APIStatusError for an answer that says no."""
         data = body if len(body) <= _LARGE_BODY_BYTES else io.BytesIO(body)
-        return await self._request("POST", url, headers, connect_seconds=connect_seconds, data=data)
+        return await self._request("POST", url, headers, wait=wait, data=data)
 
     async def get_json(
-        self, url: str, query: Mapping[str, str], headers: Mapping[str, str], *, connect_seconds: float | None
+        self, url: str, query: Mapping[str, str], headers: Mapping[str, str], *, wait: HeadersWait
     ) -> dict[str, Any]:
         """The JSON object at an address. Raises an APIStatusError for an answer that says no, also under HTTP 200."""
-        response = await self._request("GET", url, headers, connect_seconds=connect_seconds, params=query)
+        response = await self._request("GET", url, headers, wait=wait, params=query)
         try:
             body = await response.read_whole(_MAX_JSON_BODY_BYTES)
         finally:
@@ -73,28 +74,24 @@ class Transport:
             raise status_error(200, {}, body)
         return document
 
-    async def _request(
-        self, method: str, url: str, headers: Mapping[str, str], *, connect_seconds: float | None, **content: Any
-    ) -> Response:
+    async def _request(self, method: str, url: str, headers: Mapping[str, str], *, wait: HeadersWait, **content: Any) -> Response:
         session = await self._running_session()
-        sock_connect = None if self._owns_session else connect_seconds  # a session of the caller's is not traced
+        sock_connect = None if self._owns_session else wait.connect_seconds  # a session of the caller's is not traced
         timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=sock_connect, sock_read=None)
         try:
             with mapped(before_response=True):
-                async with _connecting_within(connect_seconds) as tell:
-                    if self._owns_session:
-                        content["trace_request_ctx"] = tell
-                    response = await session.request(
-                        method,
-                        url,
-                        **content,
-                        headers=headers,
-                        timeout=timeout,
-                        allow_redirects=False,
-                        raise_for_status=False,
-                        proxy=self._proxy,
-                        read_bufsize=_READ_BUFFER_BYTES,
-                    )
+                response = await session.request(
+                    method,
+                    url,
+                    **content,
+                    headers=headers,
+                    timeout=timeout,
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    proxy=self._proxy,
+                    read_bufsize=_READ_BUFFER_BYTES,
+                    trace_request_ctx=weakref.ref(wait),
+                )
             try:
                 return await self._accepted(response, headers.get("Authorization", ""))
             except BaseException:
@@ -215,33 +212,28 @@ class Transport:
         return body[:_MAX_ERROR_BODY_BYTES]
 
 
-@asynccontextmanager
-async def _connecting_within(seconds: float | None) -> AsyncIterator[Callable[[bool], None]]:
-    """Bounds the time of a connection, from its name to TLS. Yields what to call with True when it begins, with False behind it.
+def _connection_tracing() -> aiohttp.TraceConfig:
+    """Has aiohttp tell the wait that a request is part of when it makes a connection for it, from the name to TLS.
 
     aiohttp's own `sock_connect` leaves out the name and counts each address anew; its `connect` counts the wait for a free one.
     """
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(None) as timeout:
-            yield lambda runs: timeout.reschedule(loop.time() + seconds if runs and seconds is not None else None)
-    except TimeoutError as error:
-        raise StreamTimeout("no connection within Timeouts.connect", phase="connect") from error
-
-
-def _connection_tracing() -> aiohttp.TraceConfig:
-    """Has aiohttp call the `trace_request_ctx` of a request when it makes a connection for it."""
 
     async def begin(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
-        context.trace_request_ctx(True)
+        _tell(context.trace_request_ctx, True)
 
     async def end(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
-        context.trace_request_ctx(False)
+        _tell(context.trace_request_ctx, False)
 
     config = aiohttp.TraceConfig()
     config.on_connection_create_start.append(begin)
     config.on_connection_create_end.append(end)
     return config
+
+
+def _tell(reference: weakref.ref[HeadersWait], is_connecting: bool) -> None:
+    wait = reference()  # weak, because aiohttp keeps it as long as the answer
+    if wait is not None:
+        wait.connecting(is_connecting)
 
 
 class _Connector(aiohttp.TCPConnector):
