@@ -29,6 +29,18 @@ async def test_it_starts_at_once():
     assert seconds < 0.05
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is no address of this machine")
+async def test_it_is_heard_on_one_address(emulator):
+    """127.0.0.1 alone: not even another loopback address reaches it, unless `host` says so."""
+    assert emulator.base_url == f"http://127.0.0.1:{emulator.port}/api/v1"
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.2", emulator.port)
+    async with Emulator(host="127.0.0.2") as another:
+        _, writer = await asyncio.open_connection("127.0.0.2", another.port)
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_requests_are_recorded(emulator, chat):
     """Method, path, headers, body and bytes are as they were sent."""
     await chat.read("hi", seed=3)
