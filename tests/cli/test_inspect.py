@@ -86,7 +86,7 @@ def test_recording(invoke, exchange, part):
 def test_request_of_a_recording(invoke, exchange):
     """The request is not its answer."""
     result = invoke("inspect", str(exchange / "request.json"))
-    assert "no answer to a chat request" in result.stdout
+    assert "no answer of a model" in result.stdout
 
 
 def test_folder_of_recordings(invoke, exchange):

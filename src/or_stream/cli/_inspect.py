@@ -15,6 +15,7 @@ from or_stream.cli.terminal import file_size, printable
 from or_stream.emulator.recording import Recording, exchange_folders, read_head, read_pieces
 from or_stream.emulator.recording.inspection import Explained, Inspection
 from or_stream.errors import ConfigurationError
+from or_stream.protocol import API
 
 __all__ = ["inspect"]
 
@@ -144,7 +145,8 @@ def _explain(pieces: Iterable[tuple[float | None, bytes]], recording: Recording 
     if recording is not None:
         tell.recording(recording)
         if recording.answer is not None:
-            inspection = Inspection(content_type=recording.content_type, status=recording.answer.status)
+            api: API = "images" if recording.request.path.endswith(("/images", "/images/generations")) else "chat"
+            inspection = Inspection(content_type=recording.content_type, status=recording.answer.status, api=api)
     for seconds, data in pieces:
         for explained in inspection.feed(data, seconds):
             tell.event(explained)

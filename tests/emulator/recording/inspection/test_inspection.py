@@ -10,6 +10,8 @@ import pytest
 
 from or_stream.emulator import Scenario, picture, scenarios
 from or_stream.emulator.recording.inspection import Explained, Inspection
+from or_stream.events import ImagePreview
+from or_stream.protocol import API
 from support.feeding import cut
 from support.pipelines import outcome_of
 
@@ -88,6 +90,23 @@ def test_conclusion(name: str):
     assert summary["conclusion"].startswith(said)
     assert summary["text"] == outcome.message.text
     assert [image["sha256"] for image in summary["images"]] == [image.sha256 for image in outcome.message.images]
+
+
+@pytest.mark.parametrize("name", [name for name in scenarios.names("images") if name.startswith("image-api-")])
+@pytest.mark.parametrize("api", [None, "images"])
+def test_answers_of_the_image_api(name: str, api: API | None):
+    """They are known by their bytes as by their path; previews are told, and it comes to what the library comes to."""
+    scenario = scenarios.by_name(name)[0]
+    if api is None and name == "image-api-empty":
+        return  # a document without a picture could be anything
+    framing = "json" if scenario.content_type == "application/json" else "sse"
+    outcome = outcome_of([scenario.body()], api="images", framing=framing)
+    rows, summary = explained(scenario.body(), content_type=scenario.content_type, status=200, api=api)
+    said = "complete" if outcome.failure is None else type(outcome.failure).__name__
+    assert summary["conclusion"].startswith(said)
+    assert [image["sha256"] for image in summary["images"]] == [image.sha256 for image in outcome.message.images]
+    told = [line for row in rows for line in row.events if line.startswith("ImagePreview")]
+    assert len(told) == sum(isinstance(event, ImagePreview) for event in outcome.events)
 
 
 @pytest.mark.parametrize("name", [name for name in scenarios.names() if name.startswith("refused-")])

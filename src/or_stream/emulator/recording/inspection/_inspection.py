@@ -10,13 +10,16 @@ from typing import Any, Final
 from or_stream.emulator.recording.inspection._blocks import Block, Blocks, Shortened
 from or_stream.emulator.recording.inspection._oddities import Oddities, kind_of, oddities_of_answer
 from or_stream.emulator.recording.inspection._view import View, describe_failure, shortened
-from or_stream.protocol import ErrorBody
+from or_stream.protocol import API, ErrorBody
 from or_stream.sse import Comment, ServerSentEvent, SSEParser
 from or_stream.values import Image
 
 __all__ = ["Explained", "Inspection"]
 
 _SNIFFED_BYTES: Final = 4096
+# What an answer of the Image API has near its beginning, and no other has.
+_OF_IMAGES: Final = re.compile(rb'"type"\s*:\s*"image_generation\.|"b64_json"')
+_TELLING_BYTES: Final = 256
 _SHOWN_CHARACTERS: Final = 1000
 # Of a JSON answer, without its base64: a list of all models has 0.8 MB.
 _DOCUMENT_BYTES_AT_MOST: Final = 4 * 2**20
@@ -52,14 +55,15 @@ class Explained:
 class Inspection:
     """Explains one answer: `feed` its bytes in any pieces, `finish` at their end; both return what is explained by then.
 
-    `content_type` and `status` are those of the answer where they are known. `summary` is for after the end. Takes no more
-    memory for a picture of any size.
+    `content_type`, `status` and `api` are those of the answer where they are known; else its bytes tell. `summary` is for after
+    the end. Takes no more memory for a picture of any size.
     """
 
-    def __init__(self, *, content_type: str = "", status: int | None = None) -> None:
+    def __init__(self, *, content_type: str = "", status: int | None = None, api: API | None = None) -> None:
         self._content_type = content_type.partition(";")[0].strip().lower()
         self._status = status
-        self._head: bytes | None = b""  # what came before it was known what it is
+        self._api = api
+        self._held: list[tuple[bytes, float | None]] | None = []  # what came before it was known what it is
         self._reader: _StreamReader | _DocumentReader | _OtherReader = _OtherReader()
         self._size = 0
         self._counts: Counter[str] = Counter()
@@ -69,24 +73,17 @@ class Inspection:
     def feed(self, data: bytes, seconds: float | None = None) -> list[Explained]:
         """The next bytes, and when they came."""
         self._size += len(data)
-        if self._head is not None:
-            self._head += data
-            if not self._is_known(self._head):
-                return []
-            data, self._head = self._head, None
-        return self._counted(self._reader.feed(data, seconds))
+        if self._held is None:
+            return self._counted(self._reader.feed(data, seconds))
+        self._held.append((data, seconds))
+        return self._let_go() if self._is_known(b"".join(piece for piece, _ in self._held)) else []
 
     def finish(self, ended: str = "complete") -> list[Explained]:
         """There is no more. `ended` is how a recording says that it ended."""
         self._ended = ended
-        if self._head is not None:
-            data, self._head = self._head, None
-            if not self._is_known(data, is_all=True):
-                self._reader = _OtherReader()
-            explained = self._counted(self._reader.feed(data, None))
-        else:
-            explained = []
-        return explained + self._counted(self._reader.finish(_BROKEN.get(ended, "")))
+        if self._held is not None:
+            self._is_known(b"".join(piece for piece, _ in self._held), is_all=True)
+        return self._let_go() + self._counted(self._reader.finish(_BROKEN.get(ended, "")))
 
     def summary(self) -> dict[str, Any]:
         """What it all comes to. `conclusion` is "complete" or the exception that or_stream would raise."""
@@ -108,25 +105,32 @@ class Inspection:
             self._oddities.update(one.oddities)
         return counted
 
+    def _let_go(self) -> list[Explained]:
+        """Explain what was held."""
+        held, self._held = self._held or [], None
+        return self._counted(explained for piece, seconds in held for explained in self._reader.feed(piece, seconds))
+
     def _is_known(self, head: bytes, *, is_all: bool = False) -> bool:
         """Choose the reader, once the bytes say which; what the answer calls itself is believed only where they do not."""
         begin = head.lstrip(b" \t\r\n")
-        if self._content_type == "text/event-stream" or _FIELD.match(begin):
-            self._reader = _StreamReader()
-        elif begin[:1] in (b"{", b"[") or (self._content_type.endswith("json") and begin):
-            self._reader = _DocumentReader(self._status)
-        else:
-            return len(begin) >= _SNIFFED_BYTES or (is_all and bool(begin)) or (bool(begin) and b"\n" in begin)
+        is_stream = self._content_type == "text/event-stream" or _FIELD.match(begin) is not None
+        if not is_stream and begin[:1] not in (b"{", b"[") and not (self._content_type.endswith("json") and begin):
+            return len(begin) >= _SNIFFED_BYTES or (bool(begin) and b"\n" in begin)
+        told = begin.partition(b"data:")[2] if is_stream else begin
+        if self._api is None and not is_all and len(told) < _TELLING_BYTES and len(begin) < _SNIFFED_BYTES:
+            return False
+        api: API = self._api or ("images" if _OF_IMAGES.search(begin) else "chat")
+        self._reader = _StreamReader(api) if is_stream else _DocumentReader(api, self._status)
         return True
 
 
 class _StreamReader:
     what = "stream"
 
-    def __init__(self) -> None:
+    def __init__(self, api: API) -> None:
         self.oddities_at_end: list[str] = []
         self._blocks = Blocks()
-        self._view = View("sse")
+        self._view = View(api, "sse")
         self._odd = Oddities()
         self._is_done = False
 
@@ -198,11 +202,12 @@ class _StreamReader:
 class _DocumentReader:
     what = "answer"
 
-    def __init__(self, status: int | None) -> None:
+    def __init__(self, api: API, status: int | None) -> None:
         self.oddities_at_end: list[str] = []
+        self._api = api
         self._status = status
         self._text = Shortened(_DOCUMENT_BYTES_AT_MOST)
-        self._view = View("json")
+        self._view = View(api, "json")
         self._size = 0
         self._seconds: float | None = None
         self._refusal = ""
@@ -239,8 +244,8 @@ class _DocumentReader:
         if row.kind == "error" and self._status is not None and self._status >= 400:
             self._refusal = describe_failure(ErrorBody.read(document["error"]).api_status_error(self._status))
             row.events = [f"raises {self._refusal}"]
-        elif row.kind not in ("error", "answer"):
-            self._refusal = "no answer to a chat request"
+        elif self._api == "chat" and row.kind not in ("error", "answer"):
+            self._refusal = "no answer of a model"
             row.events = []
 
 

@@ -23,6 +23,8 @@ def kind_of(document: Any) -> str:
         return "answer"
     if isinstance(document.get("choices"), list):
         return "chunk"
+    if any("b64_json" in entry for entry in _mappings(document.get("data"))):
+        return "pictures"
     kind = document.get("type")
     return kind if isinstance(kind, str) and kind else "JSON"
 

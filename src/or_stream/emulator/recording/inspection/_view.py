@@ -11,6 +11,7 @@ from or_stream.events import (
     ImageDelta,
     ImageDiscard,
     ImageEnd,
+    ImagePreview,
     ReasoningDelta,
     RefusalDelta,
     StreamEnd,
@@ -20,7 +21,7 @@ from or_stream.events import (
     ToolCallEnd,
     UsageUpdate,
 )
-from or_stream.protocol import Framing, Limits, Pipeline, redact
+from or_stream.protocol import API, Framing, Limits, Pipeline, redact
 from or_stream.values import Image
 
 __all__ = ["View", "describe_failure", "shortened"]
@@ -35,10 +36,11 @@ _TEXT_CHARACTERS: Final = 10_000
 class View:
     """Feeds a `Pipeline`: `feed`, then `finish`; `take` tells what came of it since the last time."""
 
-    def __init__(self, framing: Framing) -> None:
+    def __init__(self, api: API, framing: Framing) -> None:
         self.discarded: int = 0
         self.first_content_seconds: float | None = None
-        self._pipeline = Pipeline(framing=framing, open_sink=lambda _index: _Measure(), limits=Limits(event_bytes=_KEPT_AT_MOST))
+        limits = Limits(event_bytes=_KEPT_AT_MOST)
+        self._pipeline = Pipeline(api=api, framing=framing, open_sink=lambda _index: _Measure(), limits=limits)
         self._told: list[_Told] = []
         self._ended: list[Image] = []
         self._kept = 0
@@ -152,7 +154,7 @@ def _said(event: Event) -> tuple[int, str]:
             return len(data), ""
         case Heartbeat():
             return 0, ""
-        case ImageEnd(index=index, image=image):
+        case ImageEnd(index=index, image=image) | ImagePreview(index=index, image=image):
             return 0, f"{index}: {_picture(image)}"
         case ImageDiscard(index=index, duplicate_of=earlier):
             return 0, f"{index}: the same bytes as {earlier}"
