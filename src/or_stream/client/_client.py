@@ -161,7 +161,8 @@ class Client:
         if not request.is_decided:
             request.decide(await self._what_is_known(request), self._learned.get(request.model))
         headers = {**self._headers, **request.headers}
-        response = await self._transport.post(f"{self._base_url}{request.path}", request.body, headers, wait=wait)
+        url, is_for_disk = f"{self._base_url}{request.path}", request.save_to is not None
+        response = await self._transport.post(url, request.body, headers, wait=wait, is_for_disk=is_for_disk)
         if request.was_corrected and len(self._learned) < _LEARNED_AT_MOST:
             self._learned[request.model] = request.route
         return response

@@ -146,10 +146,11 @@ class TextRepetition:
     the text is compared byte for byte and the text itself is parsed as JSON, so that nothing is guessed.
     """
 
-    __slots__ = ("_end", "_patience", "_seam", "_start")
+    __slots__ = ("_patience", "_seam", "_start_size")
 
     def __init__(self) -> None:
-        self._start = self._end = self._seam = b""
+        self._seam = b""  # from behind the text of one event up to the text of the next; kept once, for streams may be many
+        self._start_size = 0
         self._patience = _FIRST_EVENTS
 
     def learn(self, raw: bytes) -> None:
@@ -158,17 +159,16 @@ class TextRepetition:
         texts = list(_CONTENT.finditer(raw)) if len(raw) <= _MAX_LEARNED_BYTES else []
         if len(texts) == 1:
             start, end = texts[0].span(1)
-            self._start = b"data: " + raw[:start]
-            self._end = raw[end:] + _BLANK_LINE
-            self._seam = self._end + self._start
+            self._seam = b"%b\n\ndata: %b" % (raw[end:], raw[:start])
+            self._start_size = len(b"data: ") + start
 
     def texts_at(self, data: bytes, position: int) -> tuple[list[str], int]:
         """The texts of the events that repeat, from this beginning of an event on, and the place behind them."""
-        if not self._start or not data.startswith(self._start, position):
+        seam, size = self._seam, self._start_size
+        if not seam or not data.startswith(seam[-size:], position):
             return [], position
         pieces: list[bytes] = []
-        seam, behind = self._seam, position
-        first = position + len(self._start)
+        first = position + size
         while True:
             end = data.find(b'"', first)
             if end > first and data[end - 1] == _BACKSLASH and (string := _STRING.match(data, first)):
@@ -177,11 +177,11 @@ class TextRepetition:
                 pieces.append(data[first:end])
                 first = end + len(seam)
                 continue
-            if end >= 0 and data.startswith(self._end, end):
+            if end >= 0 and data.startswith(seam[:-size], end):
                 pieces.append(data[first:end])
-                behind = end + len(self._end)
+                behind = end + len(seam) - size
             else:
-                behind = first - len(self._start)
+                behind = first - size
             break
         try:
             # No piece has a quote that is not escaped, nor half an escape: each stays a string of its own.
@@ -191,8 +191,8 @@ class TextRepetition:
 
     def next_beginning(self, data: bytes, position: int) -> int:
         """Where the next event may begin that repeats, or the first to learn from; the end of the data where there is none."""
-        if self._start:
-            found = data.find(_BLANK_LINE + self._start, position)
+        if self._seam:
+            found = data.find(_BLANK_LINE + self._seam[-self._start_size :], position)
         elif self._patience:
             self._patience -= 1
             found = data.find(_BLANK_LINE, position)

@@ -24,6 +24,8 @@ Session = aiohttp.ClientSession
 
 # Larger reads cost less and 256 KiB is where it levels off; aiohttp before 3.14 has 64 KiB by default.
 _READ_BUFFER_BYTES: Final = 2**18
+# 50 images at once take 15 MB with this one and 38 with the other, and the same time; one alone takes a sixth longer.
+_READ_BUFFER_BYTES_FOR_DISK: Final = 2**16
 _MAX_ERROR_BODY_BYTES: Final = 2**20
 # The list of all models was 0.8 MB when it was recorded, with 345 of them.
 _MAX_JSON_BODY_BYTES: Final = 2**25
@@ -50,16 +52,22 @@ class Transport:
         self._responses: weakref.WeakSet[Response] = weakref.WeakSet()
         self._lingering: dict[aiohttp.ClientResponse, asyncio.TimerHandle] = {}
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, wait: HeadersWait) -> Response:
-        """Send a request and return the answer once its headers are here. Raises an APIStatusError for an answer that says no."""
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, wait: HeadersWait, is_for_disk: bool = False
+    ) -> Response:
+        """Send a request and return the answer once its headers are here. Raises an APIStatusError for an answer that says no.
+
+        `is_for_disk`: what comes is not kept, so that the buffer is the memory it takes.
+        """
         data = body if len(body) <= _LARGE_BODY_BYTES else io.BytesIO(body)
-        return await self._request("POST", url, headers, wait=wait, data=data)
+        read_bufsize = _READ_BUFFER_BYTES_FOR_DISK if is_for_disk else _READ_BUFFER_BYTES
+        return await self._request("POST", url, headers, wait=wait, data=data, read_bufsize=read_bufsize)
 
     async def get_json(
         self, url: str, query: Mapping[str, str], headers: Mapping[str, str], *, wait: HeadersWait
     ) -> dict[str, Any]:
         """The JSON object at an address. Raises an APIStatusError for an answer that says no, also under HTTP 200."""
-        response = await self._request("GET", url, headers, wait=wait, params=query)
+        response = await self._request("GET", url, headers, wait=wait, params=query, read_bufsize=_READ_BUFFER_BYTES)
         try:
             body = await response.read_whole(_MAX_JSON_BODY_BYTES)
         finally:
@@ -89,7 +97,6 @@ class Transport:
                     allow_redirects=False,
                     raise_for_status=False,
                     proxy=self._proxy,
-                    read_bufsize=_READ_BUFFER_BYTES,
                     trace_request_ctx=weakref.ref(wait),
                 )
             try:
