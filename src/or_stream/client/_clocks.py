@@ -109,7 +109,7 @@ class Clocks:
         self._on_expiry = on_expiry
         deadline, _ = self._total_ends()
         if deadline < _FOREVER:
-            self._total_timer = self._loop.call_at(deadline, _call, weakref.WeakMethod(self._total_ran_out))
+            self._total_timer = self._loop.call_at(deadline, _call, Clocks._total_ran_out, weakref.ref(self))
 
     def stop(self) -> None:
         """No clock matters any more, and nobody wants what is waited for."""
@@ -156,7 +156,7 @@ class Clocks:
     def _arm(self) -> None:
         deadline, _ = self._wait_ends()
         if deadline < _FOREVER:
-            self._timer = self._loop.call_at(deadline, _call, weakref.WeakMethod(self._look))
+            self._timer = self._loop.call_at(deadline, _call, Clocks._look, weakref.ref(self))
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -230,8 +230,8 @@ def _deadline_or_none(deadline: float) -> float | None:
     return None if deadline == _FOREVER else deadline
 
 
-def _call(reference: "weakref.WeakMethod[Callable[[], None]]") -> None:
+def _call(look: Callable[[Clocks], None], reference: weakref.ref[Clocks]) -> None:
     """A timer must not keep alive a stream that nobody holds."""
-    look = reference()
-    if look is not None:
-        look()
+    clocks = reference()
+    if clocks is not None:
+        look(clocks)

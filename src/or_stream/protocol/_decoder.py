@@ -19,6 +19,7 @@ from or_stream.values import Image, Message, Status
 
 __all__ = ["ChatDecoder"]
 
+_TEXT: Final = frozenset({"text"})
 _DATA_URL_HEAD: Final = re.compile(r"data:[^,]*?(;base64)?,", re.IGNORECASE)
 
 
@@ -39,7 +40,7 @@ class ChatDecoder:
         self._created: int | None = None
         self._extra: dict[str, Any] = {}
         self._first = MessageBuilder(0)
-        self._builders: dict[int, MessageBuilder] = {0: self._first}
+        self._others: dict[int, MessageBuilder] = {}  # of further choices, which few streams have
         self._said_parts = 0  # of the chunk whose image is being lifted
         self._image_choice = 0
         self._is_passing_over = False  # the payload that is being lifted belongs to no image
@@ -52,9 +53,7 @@ class ChatDecoder:
     @property
     def is_finished(self) -> bool:
         """Whether every choice that began has given a finish reason, and one has."""
-        finished = [
-            builder.finish_reason or builder.native_finish_reason for builder in self._builders.values() if builder.has_begun
-        ]
+        finished = [builder.finish_reason or builder.native_finish_reason for builder in self._all() if builder.has_begun]
         return bool(finished) and all(finished)
 
     def feed(self, document: Any) -> list[Event]:
@@ -73,7 +72,7 @@ class ChatDecoder:
         """The same, after the first, for chunks of which it is known that they have nothing but these texts to say."""
         deltas: list[Event] = list(map(TextDelta, filter(None, texts)))
         if deltas:
-            self._first.said.add("text")
+            self._first.said |= _TEXT
             self._first.text += texts
         return deltas
 
@@ -107,15 +106,13 @@ class ChatDecoder:
 
     def finish(self) -> list[Event]:
         """The stream ended honestly: the last events of what was open."""
-        return [event for builder in self._builders.values() for event in builder.finish()]
+        return [event for builder in self._all() for event in builder.finish()]
 
     def message(self, status: Status) -> Message:
         """What has come so far."""
         identity = {"id": self._generation_id, "model": self._model, "provider": self._provider, "created": self._created}
         message = self._first.build(status, dict(self._extra), **identity)
-        message.alternatives = [
-            builder.build(status, {}, **identity) for choice, builder in sorted(self._builders.items()) if choice != 0
-        ]
+        message.alternatives = [builder.build(status, {}, **identity) for _, builder in sorted(self._others.items())]
         return message
 
     def _start(self, chunk: Chunk) -> list[Event]:
@@ -146,10 +143,14 @@ class ChatDecoder:
         self.failure = chunk.error
 
     def _builder(self, choice: int) -> MessageBuilder:
-        builder = self._builders.get(choice)
-        if builder is None:
-            builder = self._builders[choice] = MessageBuilder(choice)
-        return builder
+        if choice == 0:
+            return self._first
+        if choice not in self._others:
+            self._others[choice] = MessageBuilder(choice)
+        return self._others[choice]
+
+    def _all(self) -> list[MessageBuilder]:
+        return [self._first, *self._others.values()]
 
     def _say_all(self, parts: list[Part], events: list[Event]) -> None:
         try:
@@ -161,7 +162,7 @@ class ChatDecoder:
     def _say(self, part: Part) -> list[Event]:
         builder = self._builder(part.choice)
         if not part.is_whole:
-            builder.said.add(part.kind)
+            builder.said |= {part.kind}
         elif part.kind in builder.said and part.kind != "image":
             return []
         match part.kind:
