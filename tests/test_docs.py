@@ -6,16 +6,19 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
 from or_stream import Client, NoImageProduced, OrStreamError, RetryPolicy, StreamTimeout, Timeouts, errors
 from or_stream.emulator import Emulator, Scenario, scenarios
+from support.raw_server import Connection, RawServer
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
 GIVE_UP_SECONDS = 60  # a scenario that never ends must not hold the test up where no clock of the client does
+PIECES_AT_MOST = 10_000
 NO_WAITING = RetryPolicy(base_seconds=0)
 NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 HELD = re.compile(r"(.+?)` : `(.+)")  # a cell of docs/wire.md without its outer code marks
@@ -79,6 +82,49 @@ async def test_failure(emulator, scenario, row):
     assert row == [type(error).__name__, status, str(len(emulator.requests)), kept_in(error)]
     assert error.attempts == len(emulator.requests)
     assert error.partial.status == ("truncated" if row[0] == "StreamTruncated" else "failed")
+
+
+async def exact_bytes(emulator: Emulator, scenario: str) -> tuple[bytes, bool]:
+    """What a server says to one request, byte for byte, and whether it ends with a RST."""
+    emulator.scenario = made(scenario)
+    address = urlsplit(emulator.base_url)
+    body = b'{"model":"google/gemini-2.5-flash-image","messages":[{"role":"user","content":"A lamp"}],"stream":true}'
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    fields = [f"POST {address.path}/chat/completions HTTP/1.1", f"Host: {address.netloc}", "Authorization: Bearer test"]
+    fields += ["Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close"]
+    writer.write("\r\n".join([*fields, "", ""]).encode() + body)
+    said = bytearray()
+    try:
+        while data := await reader.read(2**20):
+            said += data
+    except ConnectionResetError:
+        return bytes(said), True
+    finally:
+        writer.close()
+    return bytes(said), False
+
+
+@pytest.mark.parametrize(("scenario", "row"), [*rows_of("Before anything was made"), *rows_of("Inside a stream")])
+@pytest.mark.parametrize("piece_bytes", [2**20, 7])
+async def test_failure_on_a_raw_socket(emulator, scenario, row, piece_bytes):
+    """The same row, where a bare socket says the same bytes, at once or a few at a time, and ends as the server did."""
+    said, is_reset = await exact_bytes(emulator, scenario)
+    piece_bytes = max(piece_bytes, len(said) // PIECES_AT_MOST)
+
+    async def play(connection: Connection) -> None:
+        await connection.request()
+        for start in range(0, len(said), piece_bytes):
+            connection.send(said[start : start + piece_bytes])
+            await asyncio.sleep(0)
+        await connection.reset() if is_reset else connection.finish()
+
+    async with RawServer(play) as server, Client(base_url=server.base_url, api_key="test", retry=NO_WAITING) as client:
+        with pytest.raises(OrStreamError) as caught:
+            async with asyncio.timeout(GIVE_UP_SECONDS):
+                await client.generate("A lamp")
+    requests = sum(len(connection.requests) for connection in server.connections)
+    status = str(getattr(caught.value, "status", None) or "")
+    assert row == [type(caught.value).__name__, status, str(requests), kept_in(caught.value)]
 
 
 @pytest.mark.parametrize(("scenario", "row"), rows_of("Time"))

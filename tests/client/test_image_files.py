@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import re
 import resource
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -211,6 +213,21 @@ async def test_nothing_is_left_of_an_abandoned_image(emulator, client, tmp_path,
     await asyncio.wait([task])
     assert names_in(tmp_path) == []
     assert stream.status == "cancelled"
+
+
+async def test_killed_while_writing(emulator, tmp_path):
+    """SIGKILL in the middle of an image: those before it are whole, and what there is of it has a hidden name."""
+    first = scenarios.image_only().steps[:-3]
+    emulator.play(Scenario((*first, *scenarios.image_cut().steps, Stall())))
+    script = Path(__file__).with_name("killable.py")
+    process = await asyncio.create_subprocess_exec(sys.executable, script, emulator.base_url, tmp_path)
+    while not (unfinished := [name for name in names_in(tmp_path) if name.endswith("-1.part")]):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)  # a file system has no event
+    process.kill()
+    await process.wait()
+    assert unfinished[0].startswith(".")
+    (whole,) = set(names_in(tmp_path)) - set(unfinished)
+    assert (tmp_path / whole).read_bytes() == scenarios.specimen()
 
 
 async def test_full_disk_loses_nothing(emulator, client, tmp_path, full_after):
