@@ -70,8 +70,8 @@ class Goal:
 
     @property
     def is_steady(self) -> bool:
-        """Whether it is much the same on a slow or a busy machine: CPU time as a multiple, or memory."""
-        return self.measure not in {"first_event_seconds", "longest_hold_seconds"}
+        """Whether it is much the same on a slow or a busy machine: CPU time as a multiple, or memory. A live wake-up is not."""
+        return self.measure not in {"first_event_seconds", "longest_hold_seconds"} and not self.of.work.startswith("live")
 
 
 OWN_CLIENTS = {READ, PARSE, OURS, SAVING, "or_stream decoder", "import aiohttp, pydantic", *IMPORTS}
