@@ -6,8 +6,8 @@
     {"kind":"failed","key":K,...,"error":E}                 is tried again by the next run
     {"kind":"settled","generation_id":G,"cost":C}           what a request of a run that was killed has cost
 
-A line is one write, which outlives the process. Measured against SQLite (docs/batch.md) it costs half, can be read with any
-tool while it grows, and a torn line at its end is the only damage that a kill can do.
+A line is one write, which outlives the process. It can be read with any tool while it grows, and a torn line at its end is the
+only damage that a kill can do.
 """
 
 import json
