@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from or_stream.errors import ConfigurationError, OrStreamError
-from or_stream.events import ImageDelta, ImageDiscard, ImageEnd, ImagePreview, ImageStart, StreamEnd, TextDelta
+from or_stream.events import ImageDelta, ImageDiscard, ImageEnd, ImagePreview, ImageStart, Restart, StreamEnd, TextDelta
 from or_stream.relay.images import Deposit, ImageStore
 from or_stream.values import Image, Message
 
@@ -373,6 +373,32 @@ async def test_repeat_by_address(store):
     deposit.close()
     answer = await fetched(store, address)
     assert (answer.body, answer.is_whole) == (PNG, True)
+
+
+async def test_restart_by_address(store):
+    """What was under way is cut for whoever is fetching it, though the same index begins again; the store keeps nothing of it."""
+    deposit = Deposit(store)
+    _, lost = deposit.take(ImageStart(0, "image/png"))
+    deposit.take(ImageDelta(0, PNG[:500]))
+    fetching = asyncio.create_task(fetched(store, lost))
+    await asyncio.sleep(0)
+    deposit.take(Restart(2, "why", Message()))
+    _, address = deposit.take(ImageStart(0, "image/png"))
+    deposit.take(ImageDelta(0, PNG))
+    deposit.take(ImageEnd(0, PICTURE))
+    answer = await asyncio.wait_for(fetching, 5)
+    assert (answer.body, answer.is_whole) == (PNG[:500], False)
+    assert (await fetched(store, lost)).status == 404
+    assert (await fetched(store, address)).body == PNG
+
+
+async def test_picture_whose_deltas_are_left_out(store):
+    """An application may filter them: the picture is whole all the same."""
+    deposit = Deposit(store)
+    _, address = deposit.take(ImageStart(0, "image/png"))
+    deposit.take(ImageEnd(0, PICTURE))
+    answer = await fetched(store, address)
+    assert (answer.body, answer.headers["content-length"]) == (PNG, str(len(PNG)))
 
 
 async def test_preview_by_address(store):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from or_stream._image_format import SUFFIXES
 from or_stream.errors import ConfigurationError, OrStreamError
-from or_stream.events import Event, ImageDelta, ImageDiscard, ImageEnd, ImagePreview, ImageStart, StreamEnd
+from or_stream.events import Event, ImageDelta, ImageDiscard, ImageEnd, ImagePreview, ImageStart, Restart, StreamEnd
 from or_stream.relay._image_answer import ImageAnswer, answer_for
 from or_stream.relay._stored_image import StoredImage
 from or_stream.values import Image, Message
@@ -43,7 +43,8 @@ class ImageStore:
     is served by the process that makes it. Whoever knows an address can fetch the picture: put the store behind the
     application's own login where that is not enough.
 
-    A picture that is larger than `max_bytes` alone, or that the disk does not take, fails its stream with an OrStreamError.
+    A picture that is larger than `max_bytes` alone, or that the disk does not take, fails its stream with an OrStreamError. A
+    store is used in one thread, like the event loop whose streams fill it.
     """
 
     def __init__(
@@ -238,6 +239,8 @@ class Deposit:
                 store.finish(image)
             case ImagePreview(index=index, image=preview, choice=choice):
                 return ImagePreview(index, _standing_for(preview, store.add(preview)), choice), None
+            case Restart():
+                self.close()  # the indices begin again
             case StreamEnd(message=message):
                 return StreamEnd(self._by_addresses(message)), None
         return event, None
@@ -251,6 +254,8 @@ class Deposit:
     def _kept(self, index: int, finished: Image) -> Image:
         stored = self._under_way.get(index)
         if stored is not None:
+            if stored.size == 0:  # the application has left the deltas out
+                self._store.write(stored, finished.read_bytes())
             self._store.finish(stored, finished.data or None)
             del self._under_way[index]
             address = self._store.address_of(stored)
