@@ -97,14 +97,15 @@ def test_any_text_arrives(protocol, text):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), ["half of a pair: \ud83d", float("nan")]], ids=ascii)
 def test_what_json_cannot_say_is_null(protocol, value):
     """A browser's JSON.parse takes every event."""
 
     def refuse(name):
         raise ValueError(name)
 
-    strange = [AnnotationDelta({"score": value}), UsageUpdate(Usage(cost=value)), StreamEnd(Message(usage=Usage(cost=value)))]
+    cost = value if isinstance(value, float) else None
+    strange = [AnnotationDelta({"score": value}), UsageUpdate(Usage(cost=cost)), StreamEnd(Message(usage=Usage(cost=cost)))]
     for event in SSEParser().feed(bytes_of(protocol, START, *strange)):
         assert event.data == "[DONE]" or json.loads(event.data, parse_constant=refuse)
 
@@ -413,3 +414,9 @@ def test_refusal(protocol, content_type):
     """The body of an error status is what the protocol's clients show."""
     assert frames_for(protocol, 0).refusal(FAILURE)[0] == content_type
     assert b"Busy." in frames_for(protocol, 0).refusal(FAILURE)[1]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_refusal_in_any_words(protocol):
+    """The application's own may repeat half of a pair of surrogates, which UTF-8 cannot say."""
+    frames_for(protocol, 0).refusal(Failure("half: \ud83d", "busy", 503))[1].decode()

@@ -52,7 +52,7 @@ def as_json(value: Any) -> bytes:
         return to_json(value, inf_nan_mode="null")
     except PydanticSerializationError:
         # A lone surrogate, which half of a pair that a provider cut becomes: JSON can say it, UTF-8 cannot.
-        return json.dumps(value).encode()
+        return json.dumps(json.loads(json.dumps(value), parse_constant=lambda constant: None)).encode()
 
 
 def frame(data: bytes, event: str | None = None) -> bytes:

@@ -110,7 +110,7 @@ class UIMessageFrames(Frames):
 
     def refusal(self, failure: Failure) -> tuple[str, bytes]:
         """The text alone: `useChat` makes the whole body its error's message."""
-        return "text/plain; charset=utf-8", failure.text.encode()
+        return "text/plain; charset=utf-8", failure.text.encode(errors="replace")
 
     def _begin(self, start: StreamStart) -> bytes:
         self._is_begun = True
