@@ -263,6 +263,7 @@ async def test_timers_do_not_outlive_the_stream():
     loop = asyncio.get_running_loop()
     clocks = Clocks(loop, Timeouts(total=0.02))
     called = []
+    clocks.waiting_for_headers()
     clocks.watch(lambda: called.append(1))
     del clocks
     await asyncio.sleep(0.1)

@@ -166,6 +166,8 @@ class Catalog:
                 )
                 if seconds is None or clocks.total_ends_within(seconds):
                     raise
+            finally:
+                clocks.stop()
             await clocks.pause(seconds)
 
     async def _all_models(self, *, refresh: bool) -> list[Model]:
