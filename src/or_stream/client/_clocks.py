@@ -136,10 +136,13 @@ class Clocks:
             self._waited_seconds += monotonic() - self._waiting_since
             self._waiting_since = None
 
-    def check(self, error: OrStreamError) -> None:
-        """Where a wait for bytes failed with this error: raises StreamTimeout if that was because a clock ran out."""
-        if self._expired is not None:
-            raise self.timed_out() from error
+    def cause_of(self, error: OrStreamError) -> OrStreamError:
+        """Why a wait failed with this error: a StreamTimeout where a clock ran out."""
+        if self._expired is None or isinstance(error, StreamTimeout):
+            return error
+        timeout = self.timed_out()
+        timeout.__cause__ = error
+        return timeout
 
     def timed_out(self) -> StreamTimeout:
         """The exception for the clock that ran out."""

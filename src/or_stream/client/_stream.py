@@ -47,7 +47,7 @@ _CONTENT: Final = frozenset(
 )
 # Text is parsed in slices of this size, so that the first event of a large read waits neither for the parsing of all the others
 # nor for those of other streams.
-_SLICE_BYTES: Final = 2**14
+_SLICE_BYTES: Final = 2**15
 
 Send = Callable[[Request, HeadersWait], Awaitable[Response]]
 Settle = Callable[[Message, Mapping[str, Any], str | None, float], Awaitable["Receipt"]]
@@ -206,13 +206,13 @@ class ChatStream:
                 else:
                     events = await self._read(self._response)
             except OrStreamError as error:
-                failure = error
+                failure = error if self._clocks is None else self._clocks.cause_of(error)
             except BaseException:
                 self.leave()
                 raise
             finally:
                 self._is_reading = False
-            if not self._is_left():
+            if self._status != "cancelled":  # by another task meanwhile
                 self._take(events, failure)
         return True
 
@@ -223,13 +223,13 @@ class ChatStream:
             self._status = "streaming"
         if self._pause_seconds:
             await self._clocks.pause(self._pause_seconds)
-            if self._is_left():
+            if self._status == "cancelled":
                 return
         self._stats.attempts += 1
         self._pipeline = None
         async with self._clocks.waiting_for_headers() as wait:
             response = await self._send(self._request, wait)
-        if self._is_left():
+        if self._status == "cancelled":
             response.close()
             return
         self._response = response
@@ -248,45 +248,33 @@ class ChatStream:
         )
         self._clocks.watch(response.close)
 
-    def _is_left(self) -> bool:
-        """Whether another task has left the stream meanwhile."""
-        return self._status == "cancelled"
-
     async def _read(self, response: Response) -> list[Event]:
         assert self._pipeline is not None
         assert self._clocks is not None
-        data = self._next_slice()
         self._clocks.begin_wait()
-        try:
-            if data:
-                await asyncio.sleep(0)  # each of many streams gets its first events before any gets the rest of a large read
-            else:
-                self._unread = b""
-                data = await response.read()
-                if not self._is_left():
-                    self._stats.bytes += len(data)
-            if self._is_left():
-                return []
-            elapsed_seconds = self._clocks.elapsed_seconds()
-            if not data:
-                return self._pipeline.finish(elapsed_seconds)
-            if len(data) > _SLICE_BYTES and not self._pipeline.is_lifting:
-                self._unread, self._unread_from = data, 0
-                data = self._next_slice()
-            return self._pipeline.feed(data, elapsed_seconds)
-        except OrStreamError as error:
-            self._clocks.check(error)
-            raise
-        finally:
-            # What it takes to look through the bytes counts too: those of a flood of comments are always there.
-            self._clocks.end_wait()
+        if self._unread:
+            await asyncio.sleep(0)  # each of many streams gets its first events before any gets the rest of a large read
+            data = self._next_slice()
+        else:
+            data = await response.read()
+        if self._status == "cancelled":
+            return []
+        if len(data) > _SLICE_BYTES and not self._pipeline.is_lifting:
+            self._unread, self._unread_from = data, 0
+            data = self._next_slice()
+        self._stats.bytes += len(data)
+        elapsed_seconds = self._clocks.elapsed_seconds()
+        return self._pipeline.feed(data, elapsed_seconds) if data else self._pipeline.finish(elapsed_seconds)
 
     def _next_slice(self) -> bytes:
         """Of a large read, what is to be read next: whole events where that can be."""
-        start, end = self._unread_from, self._unread_from + _SLICE_BYTES
-        boundary = self._unread.rfind(b"\n\n", start, end) if end < len(self._unread) else -1
+        unread, start, end = self._unread, self._unread_from, self._unread_from + _SLICE_BYTES
+        if end >= len(unread):
+            self._unread = b""
+            return unread[start:]
+        boundary = unread.rfind(b"\n\n", start, end)
         self._unread_from = end = end if boundary < 0 else boundary + 2
-        return self._unread[start:end]
+        return unread[start:end]
 
     def _take(self, events: list[Event], failure: OrStreamError | None) -> None:
         """What one read, or one request, has come to."""
@@ -296,33 +284,43 @@ class ChatStream:
             failure = self._pipeline.failure
             if failure is not None:
                 self._response.explain(failure)
-        if events:
             self._note(events)
             self._queue(events)
         if failure is not None:
             self._fail(failure)
 
     def _queue(self, events: list[Event]) -> None:
-        self._ready[:0] = reversed(events)
+        events.reverse()
+        self._ready[:0] = events
 
     def _note(self, events: list[Event]) -> None:
         """Notice what events mean for the stream. The end is taken from them where the stream lacks what was asked for."""
         assert self._clocks is not None
         self._stats.events += len(events)
-        kinds = {type(event) for event in events}
-        if Heartbeat in kinds:
-            self._stats.heartbeats += sum(type(event) is Heartbeat for event in events)
-        self._has_handed_out = self._has_handed_out or kinds != {Heartbeat}
-        if not _CONTENT.isdisjoint(kinds):
+        kinds = set(map(type, events))
+        if kinds.isdisjoint(_CONTENT):
+            # What it takes to look through the bytes counts too: those of a flood of comments are always there.
+            self._clocks.end_wait()
+        else:
             self._clocks.content_came()
             if self._stats.seconds_to_first_content is None:
                 self._stats.seconds_to_first_content = self._clocks.elapsed_seconds()
-        if type(events[-1]) is StreamEnd:
-            shortfall = self._shortfall(events[-1].message)
-            if shortfall is not None:
-                events.pop()
-                self._failure = self._described(shortfall)
-            self._end("complete" if shortfall is None else "failed")
+        if Heartbeat in kinds:
+            self._stats.heartbeats += sum(type(event) is Heartbeat for event in events)
+            kinds.discard(Heartbeat)
+        if kinds:
+            self._has_handed_out = True
+        if StreamEnd in kinds:
+            self._note_end(events)
+
+    def _note_end(self, events: list[Event]) -> None:
+        end = events[-1]
+        assert isinstance(end, StreamEnd)
+        shortfall = self._shortfall(end.message)
+        if shortfall is not None:
+            events.pop()
+            self._failure = self._described(shortfall)
+        self._end("complete" if shortfall is None else "failed")
 
     def _shortfall(self, message: Message) -> OrStreamError | None:
         """What a message lacks that came to an honest end."""

@@ -36,9 +36,10 @@ class View(Generic[ItemT]):
         while self._ready or await self._fill():
             self._is_used = True
             event = self._ready.pop()
-            item = event if self._pick is None else self._pick(event)
-            if item is not None:
-                return item  # type: ignore[return-value]  # without `pick` the items are the events
+            if self._pick is None:
+                return event  # type: ignore[return-value]  # without `pick` the items are the events
+            if (item := self._pick(event)) is not None:
+                return item
         raise StopAsyncIteration
 
     def __del__(self) -> None:

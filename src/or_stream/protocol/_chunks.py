@@ -99,6 +99,7 @@ _BLANK_LINE: Final = b"\n\n"
 # Within so many events a stream that has text to say says it; one that has not is not cut into single events for longer.
 _FIRST_EVENTS: Final = 8
 _MAX_LEARNED_BYTES: Final = 65536  # of a chunk that is looked through for its text; deltas have some hundred
+_NUMBERS: Final = (int, float)  # and not bool, which is an int
 _FIELDS_OF_A_FAILURE: Final = {"error", "network_error", "server_error"}
 
 
@@ -146,11 +147,11 @@ class TextRepetition:
     the text is compared byte for byte and the text itself is parsed as JSON, so that nothing is guessed.
     """
 
-    __slots__ = ("_patience", "_seam", "_start_size")
+    __slots__ = ("_end", "_patience", "_seam", "_start")
 
     def __init__(self) -> None:
-        self._seam = b""  # from behind the text of one event up to the text of the next; kept once, for streams may be many
-        self._start_size = 0
+        self._start = self._end = b""  # of an event: up to its text, and from behind it
+        self._seam = b""  # the end of one event and the start of the next: one comparison instead of two
         self._patience = _FIRST_EVENTS
 
     def learn(self, raw: bytes) -> None:
@@ -159,29 +160,29 @@ class TextRepetition:
         texts = list(_CONTENT.finditer(raw)) if len(raw) <= _MAX_LEARNED_BYTES else []
         if len(texts) == 1:
             start, end = texts[0].span(1)
-            self._seam = b"%b\n\ndata: %b" % (raw[end:], raw[:start])
-            self._start_size = len(b"data: ") + start
+            self._start, self._end = b"data: " + raw[:start], raw[end:] + _BLANK_LINE
+            self._seam = self._end + self._start
 
     def texts_at(self, data: bytes, position: int) -> tuple[list[str], int]:
         """The texts of the events that repeat, from this beginning of an event on, and the place behind them."""
-        seam, size = self._seam, self._start_size
-        if not seam or not data.startswith(seam[-size:], position):
+        start, seam = self._start, self._seam
+        if not start or not data.startswith(start, position):
             return [], position
         pieces: list[bytes] = []
-        first = position + size
+        first = position + len(start)
         while True:
-            end = data.find(b'"', first)
-            if end > first and data[end - 1] == _BACKSLASH and (string := _STRING.match(data, first)):
-                end = string.end()
-            if data.startswith(seam, end):
-                pieces.append(data[first:end])
-                first = end + len(seam)
+            last = data.find(b'"', first)
+            if data[last - 1] == _BACKSLASH and last > first and (string := _STRING.match(data, first)):
+                last = string.end()
+            if data.startswith(seam, last):
+                pieces.append(data[first:last])
+                first = last + len(seam)
                 continue
-            if end >= 0 and data.startswith(seam[:-size], end):
-                pieces.append(data[first:end])
-                behind = end + len(seam) - size
+            if last >= 0 and data.startswith(self._end, last):
+                pieces.append(data[first:last])
+                behind = last + len(self._end)
             else:
-                behind = first - size
+                behind = first - len(start)
             break
         try:
             # No piece has a quote that is not escaped, nor half an escape: each stays a string of its own.
@@ -191,8 +192,8 @@ class TextRepetition:
 
     def next_beginning(self, data: bytes, position: int) -> int:
         """Where the next event may begin that repeats, or the first to learn from; the end of the data where there is none."""
-        if self._seam:
-            found = data.find(_BLANK_LINE + self._seam[-self._start_size :], position)
+        if self._start:
+            found = data.find(_BLANK_LINE + self._start, position)
         elif self._patience:
             self._patience -= 1
             found = data.find(_BLANK_LINE, position)
@@ -217,7 +218,8 @@ def read_chunk(document: Any) -> Chunk:
         chunk.usage = read_usage(document["usage"])
     if document.get("error"):
         chunk.error = ErrorBody.read(document["error"])
-    chunk.extra.update({name: value for name, value in document.items() if name not in _KNOWN_FIELDS and value is not None})
+    if not document.keys() <= _KNOWN_FIELDS:
+        chunk.extra.update({name: value for name, value in document.items() if name not in _KNOWN_FIELDS and value is not None})
     return chunk
 
 
@@ -349,8 +351,8 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 
 
 def _integer(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63 else None
+    return int(value) if type(value) in _NUMBERS and abs(value) < 2**63 else None
 
 
 def _float(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63 else None
+    return float(value) if type(value) in _NUMBERS and abs(value) < 2**63 else None

@@ -85,6 +85,7 @@ class Pipeline:
             self._lifter = PayloadLifter(is_picture_path, in_lines=framing == "sse", opening=B64_JSON)
         self._is_answer = is_answer if api == "chat" else is_image_document
         self._repetition = TextRepetition()
+        self._may_repeat = False  # the next bytes are the beginning of an event
         self._parser = SSEParser(limits.event_bytes, comments=True) if framing == "sse" else None
         self._document = bytearray()  # the JSON answer so far, where the framing is "json"
 
@@ -109,8 +110,9 @@ class Pipeline:
     def feed(self, data: bytes, elapsed_seconds: float = 0.0) -> list[Event]:
         """The events that these bytes bring. `elapsed_seconds` since the request is what heartbeats will say."""
         events: list[Event] = []
-        if self.failure is None and not self.is_done:
-            self._guard(self._take, data, elapsed_seconds, events)
+        position = self._take_texts(data, 0, events)
+        if position < len(data) and self.failure is None and not self.is_done:
+            self._guard(self._take, data, position, elapsed_seconds, events)
         return events
 
     def finish(self, elapsed_seconds: float = 0.0) -> list[Event]:
@@ -142,20 +144,20 @@ class Pipeline:
         if self.failure is not None:
             self._images.close()
 
-    def _take(self, data: bytes, elapsed_seconds: float, events: list[Event]) -> None:
-        position = self._take_texts(data, 0, events)
+    def _take(self, data: bytes, position: int, elapsed_seconds: float, events: list[Event]) -> None:
         while position < len(data) and not self.is_done and self.failure is None:
             end = len(data) if self._lifter.is_lifting else self._repetition.next_beginning(data, position)
             self._take_anything(data[position:end] if end - position < len(data) else data, elapsed_seconds, events)
+            parser = self._parser
+            self._may_repeat = parser is not None and parser.is_between_events and self._lifter.is_between_events
             position = self._take_texts(data, end, events)
 
     def _take_texts(self, data: bytes, position: int, events: list[Event]) -> int:
         """Read the events at this place that have nothing but text to say; return the place behind them."""
-        if self._parser is None or self.failure is not None or self.is_done:
-            return position
-        if self._parser.is_between_events and self._lifter.is_between_events:
+        if self._may_repeat and self.failure is None and not self.is_done:
             texts, position = self._repetition.texts_at(data, position)
-            events += self._decoder.feed_texts(texts)
+            if texts:
+                events += self._decoder.feed_texts(texts)
         return position
 
     def _take_anything(self, data: bytes, elapsed_seconds: float, events: list[Event]) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import weakref
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -32,6 +33,7 @@ _MAX_JSON_BODY_BYTES: Final = 2**25
 _ERROR_BODY_SECONDS: Final = 5
 # Above this size aiohttp warns of bytes written at once, and writes what it can `read` in pieces.
 _LARGE_BODY_BYTES: Final = 2**20
+_REQUESTS_A_TURN: Final = 16
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 # After [DONE] the connection can be used again once the end of the body is here, usually within a millisecond.
 _LINGER_SECONDS: Final = 0.5
@@ -46,6 +48,7 @@ class Transport:
         self._max_connections = max_connections
         self._proxy = proxy
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._turns = _Turns()
         self._closer: AsyncGenerator[None, None] | None = None
         self._is_closed = False
         self._process = os.getpid()
@@ -84,6 +87,7 @@ class Transport:
 
     async def _request(self, method: str, url: str, headers: Mapping[str, str], *, wait: HeadersWait, **content: Any) -> Response:
         session = await self._running_session()
+        await self._turns.next()
         connector, task = session.connector, asyncio.current_task()
         if isinstance(connector, _Connector):
             connector.waits[task] = wait
@@ -179,7 +183,8 @@ class Transport:
             # asyncio closes every started async generator when a loop shuts down (`shutdown_asyncgens`): the one public hook.
             self._closer = _close_with_loop(self._session, weakref.WeakMethod(self._close_responses))
             await anext(self._closer)
-        self._loop = loop
+        if self._loop is not loop:
+            self._loop, self._turns = loop, _Turns()
         if self._session is None or self._session.closed:
             raise ConfigurationError("the aiohttp session of this Client is closed: make another Client")
         return self._session
@@ -223,6 +228,40 @@ class Transport:
         finally:
             reader.close()
         return body[:_MAX_ERROR_BODY_BYTES]
+
+
+class _Turns:
+    """Of a burst of requests a few begin in each turn of the event loop.
+
+    Where all began in one, each would be answered about when the last is: of 1,000 the median waits half as long for its first
+    event this way, and nothing else in the loop waits for 1,000 requests to be written.
+    """
+
+    def __init__(self) -> None:
+        self._begun = 0  # in this turn
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def next(self) -> None:
+        """Return in a turn that has room; the first who ask come first."""
+        loop = asyncio.get_running_loop()
+        if self._waiting or self._begun >= _REQUESTS_A_TURN:
+            turn: asyncio.Future[None] = loop.create_future()
+            self._waiting.append(turn)
+            await turn
+            return
+        if not self._begun:
+            loop.call_soon(self._begin_turn, loop)
+        self._begun += 1
+
+    def _begin_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._begun = 0
+        while self._waiting and self._begun < _REQUESTS_A_TURN:
+            turn = self._waiting.popleft()
+            if not turn.done():  # as it is when its task was cancelled
+                turn.set_result(None)
+                self._begun += 1
+        if self._begun:
+            loop.call_soon(self._begin_turn, loop)
 
 
 class _Connector(aiohttp.TCPConnector):
