@@ -151,13 +151,14 @@ def test_silence_is_a_truncation(data: bytes):
 
 def test_heartbeats():
     """A comment is a heartbeat, also one that a proxy wrapped into data; it says how long the request has been running."""
-    pipeline = Pipeline()
-    assert pipeline.feed(b": OPENROUTER PROCESSING\n\ndata: : OPENROUTER PROCESSING\n\n", 7.5) == [
+    seconds = iter([7.5, 7.5, 9])
+    pipeline = Pipeline(elapsed_seconds=lambda: next(seconds))
+    assert pipeline.feed(b": OPENROUTER PROCESSING\n\ndata: : OPENROUTER PROCESSING\n\n") == [
         Heartbeat("OPENROUTER PROCESSING", 7.5),
         Heartbeat("OPENROUTER PROCESSING", 7.5),
     ]
     assert pipeline.feed(b":last") == []
-    assert pipeline.finish(9) == [Heartbeat("last", 9)]
+    assert pipeline.finish() == [Heartbeat("last", 9)]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])

@@ -198,22 +198,21 @@ class ChatStream:
             if self._is_reading:
                 raise ConfigurationError("this stream is being read by another task: give each task a stream of its own")
             self._is_reading = True
-            events: list[Event] = []
             failure: OrStreamError | None = None
             try:
                 if self._response is None:
                     await self._begin()
                 else:
-                    events = await self._read(self._response)
+                    failure = await self._read(self._response)
             except OrStreamError as error:
-                failure = error if self._clocks is None else self._clocks.cause_of(error)
+                failure = self._broken_by(error)
             except BaseException:
                 self.leave()
                 raise
             finally:
                 self._is_reading = False
-            if self._status != "cancelled":  # by another task meanwhile
-                self._take(events, failure)
+            if failure is not None and self._status != "cancelled":  # by another task meanwhile
+                self._fail(failure)
         return True
 
     async def _begin(self) -> None:
@@ -242,13 +241,15 @@ class ChatStream:
             images_wanted=self._request.images_wanted,
             framing=response.framing,
             generation_id=response.generation_id,
+            elapsed_seconds=self._clocks.elapsed_seconds,
             requested_at=time.time() - self._clocks.elapsed_seconds(),
             open_sink=self._sink_opener(),
             limits=self._limits,
         )
         self._clocks.watch(response.close)
 
-    async def _read(self, response: Response) -> list[Event]:
+    async def _read(self, response: Response) -> OrStreamError | None:
+        """Wait for bytes and make events ready; what failed in them."""
         assert self._pipeline is not None
         assert self._clocks is not None
         self._clocks.begin_wait()
@@ -258,13 +259,13 @@ class ChatStream:
         else:
             data = await response.read()
         if self._status == "cancelled":
-            return []
+            return None
         if len(data) > _SLICE_BYTES and not self._pipeline.is_lifting:
             self._unread, self._unread_from = data, 0
             data = self._next_slice()
         self._stats.bytes += len(data)
-        elapsed_seconds = self._clocks.elapsed_seconds()
-        return self._pipeline.feed(data, elapsed_seconds) if data else self._pipeline.finish(elapsed_seconds)
+        self._make_ready(self._pipeline.feed(data) if data else self._pipeline.finish())
+        return self._pipeline.failure
 
     def _next_slice(self) -> bytes:
         """Of a large read, what is to be read next: whole events where that can be."""
@@ -276,25 +277,16 @@ class ChatStream:
         self._unread_from = end = end if boundary < 0 else boundary + 2
         return unread[start:end]
 
-    def _take(self, events: list[Event], failure: OrStreamError | None) -> None:
-        """What one read, or one request, has come to."""
-        if self._response is not None and self._pipeline is not None:
-            if failure is not None:
-                events = self._pipeline.close(failure)
-            failure = self._pipeline.failure
-            if failure is not None:
-                self._response.explain(failure)
-            self._note(events)
-            self._queue(events)
-        if failure is not None:
-            self._fail(failure)
+    def _broken_by(self, error: OrStreamError) -> OrStreamError | None:
+        """What an error of the connection is for the stream: None where that had come to its end."""
+        failure = error if self._clocks is None else self._clocks.cause_of(error)
+        if self._response is None or self._pipeline is None or self._status == "cancelled":
+            return failure
+        self._make_ready(self._pipeline.close(failure))
+        return self._pipeline.failure
 
-    def _queue(self, events: list[Event]) -> None:
-        events.reverse()
-        self._ready[:0] = events
-
-    def _note(self, events: list[Event]) -> None:
-        """Notice what events mean for the stream. The end is taken from them where the stream lacks what was asked for."""
+    def _make_ready(self, events: list[Event]) -> None:
+        """Notice what events mean for the stream, and have them handed out."""
         assert self._clocks is not None
         self._stats.events += len(events)
         kinds = set(map(type, events))
@@ -312,8 +304,11 @@ class ChatStream:
             self._has_handed_out = True
         if StreamEnd in kinds:
             self._note_end(events)
+        events.reverse()
+        self._ready[:0] = events
 
     def _note_end(self, events: list[Event]) -> None:
+        """The end is taken from the events where the stream lacks what was asked for."""
         end = events[-1]
         assert isinstance(end, StreamEnd)
         shortfall = self._shortfall(end.message)
@@ -336,6 +331,8 @@ class ChatStream:
     def _fail(self, failure: OrStreamError) -> None:
         """Have the request sent again after a pause, or make the failure the end."""
         assert self._clocks is not None
+        if self._response is not None:
+            self._response.explain(failure)
         wait_seconds = None
         if self._request.correct(failure):
             wait_seconds = 0.0
@@ -354,7 +351,7 @@ class ChatStream:
         discarded = self.message
         self._drop_response()
         if self._has_handed_out:
-            self._queue([Restart(self._stats.attempts + 1, str(failure), discarded)])
+            self._ready.insert(0, Restart(self._stats.attempts + 1, str(failure), discarded))
             self._has_handed_out = False
         self._pause_seconds = wait_seconds
 

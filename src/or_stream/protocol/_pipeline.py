@@ -45,8 +45,9 @@ class Pipeline:
     """One answer of the API: `feed` its bytes in pieces of any size, `finish` at a clean end; events come as soon as they can.
 
     A failure ends it: `feed` and `finish` return the events in front of it, and then `failure` is the exception to raise. After
-    `is_done`, which [DONE] brings, further bytes are ignored. `message` holds what has come, at any time. `requested_at` is the
-    Unix time from which the `elapsed_seconds` of `feed` count; it serves to tell how far away the end of a rate limit is.
+    `is_done`, which [DONE] brings, further bytes are ignored. `message` holds what has come, at any time. `elapsed_seconds`
+    says how long ago the request was, which is what heartbeats tell; `requested_at` is the Unix time of the request, and serves
+    to tell how far away the end of a rate limit is.
     `images_wanted`, `model` and `provider` are for the Image API, whose answers do not name them.
     """
 
@@ -59,6 +60,7 @@ class Pipeline:
         model: str | None = None,
         provider: str | None = None,
         images_wanted: int = 1,
+        elapsed_seconds: Callable[[], float] = lambda: 0.0,
         requested_at: float | None = None,
         open_sink: Callable[[int], ImageSink] | None = None,
         limits: Limits | None = None,
@@ -67,6 +69,7 @@ class Pipeline:
         self.failure: OrStreamError | None = None
         self.is_done: bool = False
         self._limits = limits
+        self._elapsed_seconds = elapsed_seconds
         self._requested_at = requested_at
         self._images = ImageAssembler(open_sink or _open_memory, max_images=limits.images, max_image_bytes=limits.image_bytes)
         self._decoder: ChatDecoder | ImageApiDecoder
@@ -107,19 +110,22 @@ class Pipeline:
         """What has come so far, as a message of this status."""
         return self._decoder.message(status)
 
-    def feed(self, data: bytes, elapsed_seconds: float = 0.0) -> list[Event]:
-        """The events that these bytes bring. `elapsed_seconds` since the request is what heartbeats will say."""
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that these bytes bring."""
         events: list[Event] = []
-        position = self._take_texts(data, 0, events)
+        position = 0
+        if self._may_repeat:  # one call for a live delta
+            texts, position = self._repetition.texts_at(data, 0)
+            events = self._decoder.feed_texts(texts)
         if position < len(data) and self.failure is None and not self.is_done:
-            self._guard(self._take, data, position, elapsed_seconds, events)
+            self._guard(self._take, data, position, events)
         return events
 
-    def finish(self, elapsed_seconds: float = 0.0) -> list[Event]:
+    def finish(self) -> list[Event]:
         """The bytes ended, cleanly as far as the connection tells: the last events, among them `StreamEnd` if that is honest."""
         events: list[Event] = []
         if self.failure is None and not self.is_done:
-            self._guard(self._take_end, elapsed_seconds, events)
+            self._guard(self._take_end, events)
         return events
 
     def close(self, failure: OrStreamError | None = None) -> list[Event]:
@@ -133,6 +139,7 @@ class Pipeline:
                 self._guard(self._end, events)
             else:
                 self.failure = failure
+        self._may_repeat = False
         self._images.close()
         return events
 
@@ -142,32 +149,30 @@ class Pipeline:
         except OrStreamError as error:
             self.failure = error
         if self.failure is not None:
+            self._may_repeat = False
             self._images.close()
 
-    def _take(self, data: bytes, position: int, elapsed_seconds: float, events: list[Event]) -> None:
+    def _take(self, data: bytes, position: int, events: list[Event]) -> None:
         while position < len(data) and not self.is_done and self.failure is None:
             end = len(data) if self._lifter.is_lifting else self._repetition.next_beginning(data, position)
-            self._take_anything(data[position:end] if end - position < len(data) else data, elapsed_seconds, events)
-            parser = self._parser
-            self._may_repeat = parser is not None and parser.is_between_events and self._lifter.is_between_events
-            position = self._take_texts(data, end, events)
-
-    def _take_texts(self, data: bytes, position: int, events: list[Event]) -> int:
-        """Read the events at this place that have nothing but text to say; return the place behind them."""
-        if self._may_repeat and self.failure is None and not self.is_done:
-            texts, position = self._repetition.texts_at(data, position)
-            if texts:
+            self._take_anything(data[position:end] if end - position < len(data) else data, events)
+            position = end
+            parser, is_over = self._parser, self.is_done or self.failure is not None
+            self._may_repeat = (
+                parser is not None and not is_over and parser.is_between_events and self._lifter.is_between_events
+            )
+            if self._may_repeat:
+                texts, position = self._repetition.texts_at(data, end)
                 events += self._decoder.feed_texts(texts)
-        return position
 
-    def _take_anything(self, data: bytes, elapsed_seconds: float, events: list[Event]) -> None:
+    def _take_anything(self, data: bytes, events: list[Event]) -> None:
         decoder = self._decoder
         for item in self._lifter.feed(data):
             if type(item) is bytes:
                 if self._parser is None:
                     self._hold(item)
                 else:
-                    self._read(self._parser.feed(item), elapsed_seconds, events)
+                    self._read(self._parser.feed(item), events)
                     if self._parser.failure is not None:
                         raise self._parser.failure
             elif type(item) is PayloadData:
@@ -183,14 +188,14 @@ class Pipeline:
         if self._lifter.failure is not None:
             raise self._lifter.failure
 
-    def _take_end(self, elapsed_seconds: float, events: list[Event]) -> None:
+    def _take_end(self, events: list[Event]) -> None:
         if self._parser is None:
-            self._decode(bytes(self._document), elapsed_seconds, events)
+            self._decode(bytes(self._document), events)
         else:
             # Proxies lose the last blank line: an event that is whole but for it counts.
             for item in self._parser.flush():
                 if isinstance(item, Comment) or _is_whole(item):
-                    self._read([item], elapsed_seconds, events)
+                    self._read([item], events)
         if self.failure is None and not self.is_done:
             if self._parser is None or self._is_honest_end:
                 self._end(events)
@@ -204,31 +209,31 @@ class Pipeline:
                 f"the answer is larger than event_bytes={self._limits.event_bytes}: raise that limit to allow it"
             )
 
-    def _read(self, items: list[ServerSentEvent | Comment], elapsed_seconds: float, events: list[Event]) -> None:
+    def _read(self, items: list[ServerSentEvent | Comment], events: list[Event]) -> None:
         for item in items:
             if type(item) is Comment:
-                events.append(Heartbeat(item.text, elapsed_seconds))
+                events.append(Heartbeat(item.text, self._elapsed_seconds()))
             else:
                 assert isinstance(item, ServerSentEvent)
                 raw = item.raw
                 if raw[:1] == b"{":
-                    self._decode(raw, elapsed_seconds, events, is_error=item.event == "error")
+                    self._decode(raw, events, is_error=item.event == "error")
                 else:
-                    self._read_word(raw.strip(), elapsed_seconds, events)
+                    self._read_word(raw.strip(), events)
                 if self.is_done or self.failure is not None:
                     return
 
-    def _read_word(self, raw: bytes, elapsed_seconds: float, events: list[Event]) -> None:
+    def _read_word(self, raw: bytes, events: list[Event]) -> None:
         """Data that is no object at first sight: [DONE], a comment that a proxy wrapped into data, or white space before one."""
         if raw == _DONE:
             self._end(events)
         elif raw.startswith(b":"):
             text = raw[1 : DEFAULT_MAX_COMMENT_SIZE + 1].decode(errors="replace").strip()
-            events.append(Heartbeat(text, elapsed_seconds))
+            events.append(Heartbeat(text, self._elapsed_seconds()))
         elif raw:
-            self._decode(raw, elapsed_seconds, events)
+            self._decode(raw, events)
 
-    def _decode(self, raw: bytes, elapsed_seconds: float, events: list[Event], *, is_error: bool = False) -> None:
+    def _decode(self, raw: bytes, events: list[Event], *, is_error: bool = False) -> None:
         documents = _parse(raw)
         for document in documents:
             if is_error and isinstance(document, dict) and not document.get("error"):
@@ -239,7 +244,7 @@ class Pipeline:
             if self._decoder.failure is not None:
                 error = self._decoder.failure
                 is_refusal = self._parser is None and not self._decoder.is_started
-                now = None if self._requested_at is None else self._requested_at + elapsed_seconds
+                now = None if self._requested_at is None else self._requested_at + self._elapsed_seconds()
                 self.failure = error.api_status_error(200, now) if is_refusal else error.stream_failed(now)
                 return
             if self._parser is None and not self._is_answer(document):
