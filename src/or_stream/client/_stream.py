@@ -47,7 +47,7 @@ _CONTENT: Final = frozenset(
 )
 # Text is parsed in slices of this size, so that the first event of a large read waits neither for the parsing of all the others
 # nor for those of other streams.
-_SLICE_BYTES: Final = 2**15
+_SLICE_BYTES: Final = 2**16
 
 Send = Callable[[Request, HeadersWait], Awaitable[Response]]
 Settle = Callable[[Message, Mapping[str, Any], str | None, float], Awaitable["Receipt"]]
