@@ -57,7 +57,8 @@ def batch(
 
     A prompt is a text, a conversation, or a mapping with `prompt`, any option of `stream`, and a `key` of its own. They are
     pulled one at a time: `concurrency` are under way, and at most twice as many are held. Items come as they end, with `ordered`
-    as they were given; one that fails is an item with `error`. Without `client`, as in `stream`.
+    as they were given; one that fails is an item with `error`. Input that has no prompt to give, such as a file with a bad line,
+    gives a ConfigurationError in its place. Without `client`, as in `stream`.
 
     `journal`: a file in which everything is written down; the same call again does only what is not done, and hands out the rest
     from the file (`skip_finished`: not at all). `duplicates`: whether equal prompts without keys are done "once", the default

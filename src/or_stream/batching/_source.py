@@ -74,5 +74,5 @@ class Source:
 
 
 def _unsendable(given: object, index: int, error: ConfigurationError) -> BatchItem:
-    own: Mapping[Any, Any] = given if isinstance(given, Mapping) else {"prompt": given}
+    own: Mapping[Any, Any] = given if isinstance(given, Mapping) else {"prompt": None if given is error else given}
     return BatchItem(index, str(own.get("key") or f"item-{index}"), own.get("prompt"), error=error)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from or_stream.cli._batch import batch
 from or_stream.cli._demo import demo
 from or_stream.cli._emulate import emulate
 from or_stream.cli._generate import generate
@@ -27,6 +28,7 @@ def application() -> typer.Typer:
     )
     table.callback()(_options)
     table.command()(generate)
+    table.command()(batch)
     table.command()(models)
     table.command()(demo)
     table.command()(emulate)

@@ -16,8 +16,8 @@ from or_stream.values import Message
 __all__ = ["describe", "run"]
 
 
-def run(command: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Make the coroutine and run it. Raises `typer.Exit` unless it was done.
+def run(command: Callable[[], Coroutine[Any, Any, None]], *, after_ctrl_c: str = "the connection was dropped") -> None:
+    """Make the coroutine and run it. Raises `typer.Exit` unless it was done. `after_ctrl_c` is what is said then.
 
     A reader that has seen enough (`| head -1`) is no failure: the exit code is then 0.
     """
@@ -30,7 +30,7 @@ def run(command: Callable[[], Coroutine[Any, Any, None]]) -> None:
         _say(describe(error))
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        _say("interrupted: the connection was dropped")
+        _say(f"interrupted: {after_ctrl_c}")
         raise typer.Exit(130) from None
     except BrokenPipeError:
         _discard_output()

@@ -57,6 +57,8 @@ class Task:
 
 def read_task(given: object, index: int, model: str | None, options: Mapping[str, Any]) -> Task:
     """The task that a prompt, or a mapping with `prompt`, stands for. Raises ConfigurationError for anything else."""
+    if isinstance(given, ConfigurationError):
+        raise given
     own: Mapping[str, Any] = given if isinstance(given, Mapping) else {"prompt": given}
     if "prompt" not in own:
         raise ConfigurationError(f'item {index} has no "prompt"')

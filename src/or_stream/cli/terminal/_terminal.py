@@ -50,6 +50,16 @@ class Terminal:
         self._live: Live | None = None
         self._ends_in_gap = False
 
+    @property
+    def moves(self) -> bool:
+        """Whether `watch` shows anything."""
+        return self._moves
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the two streams meet on one screen."""
+        return self._is_shared
+
     def write(self, text: str) -> None:
         """Text to standard output, at once."""
         self._turn_to(self._output)

@@ -1,0 +1,144 @@
+"""Where prompts come from: a file, which is counted first, or a pipe, which is read as it comes; all of it or a part."""
+
+import asyncio
+import re
+import threading
+import zlib
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Self
+
+from or_stream.cli.batches._formats import Format, FormatName, Record, open_format
+from or_stream.errors import ConfigurationError, OrStreamError
+
+__all__ = ["Shard", "open_prompts"]
+
+_BY_SUFFIX: Final[dict[str, FormatName]] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".txt": "lines",
+}
+_READ_AHEAD: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Part `number` of `count`, from 1 on. Which part a prompt belongs to follows from what its line says."""
+
+    number: int = 1
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`2/8` is the second of eight parts. Raises ValueError for anything else."""
+        match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise ValueError(f"{text!r} is not like 2/8, the second of eight parts")
+        return cls(int(match[1]), int(match[2]))
+
+    @property
+    def suffix(self) -> str:
+        """What the names of this part's own files end in."""
+        return "" if self.count == 1 else f"-{self.number}-of-{self.count}"
+
+    def takes(self, record: Record) -> bool:
+        """Whether it is of this part. Equal lines are of the same one."""
+        return self.count == 1 or zlib.crc32(record.identity) % self.count == self.number - 1
+
+
+def open_prompts(
+    source: str, named: FormatName | None, shard: Shard, *, ignores_unknown: bool
+) -> Iterable[Any] | AsyncIterable[Any]:
+    """The prompts of a file, or of standard input where it is `-`. What can be counted has a length.
+
+    Raises ConfigurationError, now or for the first prompt, for what cannot be read as a whole. A bad line is a ConfigurationError
+    among the prompts.
+    """
+    name = named or _guessed(source)
+    read = partial(open_format, name, is_guessed=named is None, ignores_unknown=ignores_unknown)
+    path = Path(source)
+    if source != "-" and path.is_file():
+        return _PromptFile(path, read, shard)
+    return _from_thread(_read_once(source, read, shard))
+
+
+def _guessed(source: str) -> FormatName:
+    if source == "-":
+        return "lines"
+    suffix = Path(source).suffix.lower()
+    if suffix not in _BY_SUFFIX:
+        raise ConfigurationError(f"{source!r} does not say by its name what is in it: say --format jsonl, csv, tsv or lines")
+    return _BY_SUFFIX[suffix]
+
+
+class _PromptFile:
+    """May be iterated more than once."""
+
+    def __init__(self, path: Path, read: "partial[Format]", shard: Shard) -> None:
+        self._path = path
+        self._read = read
+        self._shard = shard
+        with _opened(str(path)) as file:
+            self._count = sum(1 for record in read(file) if shard.takes(record))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Any]:
+        return _read_once(str(self._path), self._read, self._shard)
+
+
+def _read_once(source: str, read: "partial[Format]", shard: Shard) -> Iterator[Any]:
+    with _opened(source) as file:
+        records = read(_lines(file, source))
+        for record in records:
+            if shard.takes(record):
+                yield records.read(record)
+
+
+def _lines(file: BinaryIO, source: str) -> Iterator[bytes]:
+    try:
+        yield from file
+    except OSError as error:
+        raise OrStreamError(f"{source!r} could not be read to its end: {error.strerror or error}") from error
+
+
+def _opened(source: str) -> BinaryIO:
+    try:
+        # Not sys.stdin: a thread may still wait for it when the process ends.
+        return open(0, "rb", closefd=False) if source == "-" else Path(source).open("rb")
+    except OSError as error:
+        raise ConfigurationError(f"{source!r} cannot be read: {error.strerror or error}") from error
+
+
+async def _from_thread(prompts: Iterator[Any]) -> AsyncIterator[Any]:
+    """The same prompts, read in a thread that nobody waits for: whoever writes into a pipe may take all day."""
+    loop = asyncio.get_running_loop()
+    arrived: asyncio.Queue[tuple[Any, bool]] = asyncio.Queue()
+    room = threading.Semaphore(_READ_AHEAD)
+
+    def pump() -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody wants any more
+            try:
+                for prompt in prompts:
+                    loop.call_soon_threadsafe(arrived.put_nowait, (prompt, False))
+                    room.acquire()
+            except Exception as error:  # noqa: BLE001  # raised where the prompts are taken
+                loop.call_soon_threadsafe(arrived.put_nowait, (error, True))
+            else:
+                loop.call_soon_threadsafe(arrived.put_nowait, (None, True))
+
+    threading.Thread(target=pump, daemon=True).start()
+    while True:
+        prompt, is_end = await arrived.get()
+        if is_end:
+            break
+        room.release()
+        yield prompt
+    if prompt is not None:
+        raise prompt
