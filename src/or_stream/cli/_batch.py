@@ -139,9 +139,9 @@ async def _make(
                 tally.add(item)
                 if as_json:
                     terminal.write_line(json_line(item))
-    except ConfigurationError:
-        raise  # the input or the journal cannot be used: nothing was begun
     except (OrStreamError, asyncio.CancelledError) as error:
+        if isinstance(error, ConfigurationError) and not running.stats.requests:
+            raise  # the input or the journal cannot be used
         failure = error
     sheet_failure = _write_sheet(places, running, tally, terminal, title)
     tally.report(terminal, running.stats, places.journal, None if sheet_failure else places.sheet)

@@ -26,6 +26,7 @@ _TEXTS: Final = frozenset(
 )
 _LISTS: Final = frozenset({"images", "modalities", "models", "stop"})
 _WORDS: Final = frozenset({"tool_choice"})
+_TOO_LONG: Final = "field larger than field limit"
 _IGNORE: Final = "--ignore-unknown leaves such out"
 
 
@@ -153,6 +154,11 @@ class _Rows:
         except csv.Error as error:
             ends_at = self._reader.line_num
             place = f"line {begins_at}" if ends_at <= begins_at else f"lines {begins_at} to {ends_at}"
+            if str(error).startswith(_TOO_LONG):  # what follows may stand inside of a cell, and would be sent as if it did not
+                limit = f"{csv.field_size_limit():,} characters"
+                raise ConfigurationError(
+                    f"{place}: a cell of more than {limit}: is a quote missing, or is JSON better?"
+                ) from None
             return Record(begins_at, ConfigurationError(f"{place}: not well quoted: {error}"))
 
     def _header(self, record: Record) -> list[str]:

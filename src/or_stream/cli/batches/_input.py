@@ -59,9 +59,11 @@ def open_prompts(
     Raises ConfigurationError, now or for the first prompt, for what cannot be read as a whole. A bad line is a ConfigurationError
     among the prompts.
     """
+    path = Path(source)
+    if source != "-" and (not path.exists() or path.is_dir()):
+        raise ConfigurationError(f"{source!r} is {'a folder' if path.is_dir() else 'not there'}: name a file of prompts")
     name = named or _guessed(source)
     read = partial(open_format, name, is_guessed=named is None, ignores_unknown=ignores_unknown)
-    path = Path(source)
     if source != "-" and path.is_file():
         return _PromptFile(path, read, shard)
     return _from_thread(_read_once(source, read, shard))

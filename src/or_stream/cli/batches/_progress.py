@@ -57,11 +57,14 @@ class Progress:
         while True:
             stats, now = self._stats(), time.monotonic()
             self._rate.note(now, _ended(stats))
-            self._lines = describe(stats, self._rate.per_second, concurrency=self._concurrency, columns=_columns())
+            self._lines = describe(stats, self._rate.per_second, concurrency=self._concurrency, columns=self._columns())
             if not self._terminal.moves and now - logged_at >= self._log_seconds:
                 logged_at = now
                 self._terminal.note(" · ".join(self._lines))
             await asyncio.sleep(min(_TICK_SECONDS, self._log_seconds))
+
+    def _columns(self) -> int:
+        return shutil.get_terminal_size().columns if self._terminal.moves else 0
 
 
 class Rate:
@@ -133,7 +136,3 @@ def _money_so_far(stats: BatchStats) -> str:
 
 def _ended(stats: BatchStats) -> int:
     return stats.finished - stats.resumed + stats.failed
-
-
-def _columns() -> int:
-    return shutil.get_terminal_size().columns

@@ -62,7 +62,10 @@ class Tally:
             terminal.note(f"failed    {stats.failed:,}; the same command tries them again", bold=True)
             for kind, count in stats.failures.most_common():
                 terminal.note(f"          {count:,} {kind}, such as {self._examples[kind]}")
-        terminal.note(f"took      {duration(stats.seconds)}{rate}, {stats.requests:,} requests, {stats.retries:,} of them again")
+        retries = f", {stats.retries:,} of them again" if stats.retries else ""
+        terminal.note(
+            f"took      {duration(stats.seconds)}{rate}, {stats.requests:,} request{'' if stats.requests == 1 else 's'}{retries}"
+        )
         unsettled = f", and what {stats.unsettled:,} requests cost that nobody could tell" if stats.unsettled else ""
         terminal.note(f"cost      {money(stats.cost)}{_in_all(stats)}{unsettled}")
         terminal.note(f"journal   {journal}")
