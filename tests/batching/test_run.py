@@ -92,6 +92,15 @@ async def test_bad_item(run, bad):
     assert type(items[1].error) is ConfigurationError
 
 
+async def test_input_without_a_prompt(emulator, run):
+    """An input may give an error in place of a prompt: it is an item with that error, and nothing is sent for it."""
+    error = ConfigurationError("line 2 is not JSON")
+    items = await run(["a", error, "b"], ordered=True).collect()
+    assert [item.error for item in items] == [None, error, None]
+    assert items[1].prompt is None
+    assert {prompt_of(record) for record in emulator.requests} == {"a", "b"}
+
+
 async def test_ordered(emulator, run):
     """In order, though the first is the slowest."""
     emulator.script = lambda record: scenarios.text().after(Wait(0.2)) if prompt_of(record) == "prompt 0" else None

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -159,6 +160,6 @@ def test_file_that_is_gone(written):
     """A file that is taken away before it is read is an error and no traceback."""
     source = written("a.txt", "one")
     prompts = opened(source)
-    os.unlink(source)
+    Path(source).unlink()
     with pytest.raises(ConfigurationError, match="cannot be read"):
         list(prompts)
