@@ -292,6 +292,12 @@ def test_dry_run(invoke, written, asked, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_dry_run_without_prices(invoke, written):
+    """Where no price is known, no cost is made up."""
+    result = invoke("batch", written("hi"), "-o", "out", "-m", "x/y", "--dry-run")
+    assert ["prompts   1, 1 would be sent", "          1 have a model without a known price"] == result.stderr.splitlines()
+
+
 def test_dry_run_of_the_rest(invoke, written, asked):
     """A dry run knows what is done already, and what it has cost."""
     file = written("hi", "ho")

@@ -94,15 +94,15 @@ def batch(
     part = _parsed(shard)
     places = _Places.of(output, part, has_sheet=not no_sheet)
 
-    async def work() -> None:
-        prompts = open_prompts(source, named, part, ignores_unknown=ignore_unknown)
+    async def work(prompts: Iterable[Any] | AsyncIterable[Any]) -> None:
         async with Client(timeouts=Timeouts(total=timeout_total)) as client:
             if dry_run:
                 await _count(client, prompts, options, places)
             else:
                 await _make(client, prompts, options, places, title=source, as_json=as_json)
 
-    run(work, after_ctrl_c=_AFTER_CTRL_C)
+    # A file is counted before there is a loop, in which Ctrl-C would have to wait for the end of that.
+    run(lambda: work(open_prompts(source, named, part, ignores_unknown=ignore_unknown)), after_ctrl_c=_AFTER_CTRL_C)
 
 
 @dataclass(frozen=True, slots=True)
