@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from or_stream import ConfigurationError, OrStreamError
-from or_stream.cli.batches._input import Shard, _lines, open_prompts
+from or_stream.cli.batches._input import Shard, _from_thread, _lines, open_prompts
 
 ALL = Shard()
 
@@ -132,6 +132,23 @@ async def test_pipe_of_much(pipe):
     text = "".join(f"{number}\n" for number in range(2000))
     threading.Thread(target=pipe.write_text, args=(text,), daemon=True).start()
     assert text.split() == [prompt async for prompt in opened(str(pipe), "lines")]
+
+
+async def test_pipe_is_not_read_far_ahead():
+    """Of a pipe without end only a little is held in memory."""
+    taken, far_ahead = 0, 0
+
+    def numbers():
+        nonlocal far_ahead
+        for number in range(20_000):
+            far_ahead = max(far_ahead, number - taken)
+            yield number
+
+    async for number in _from_thread(numbers()):
+        assert number == taken
+        taken += 1
+    assert 20_000 == taken
+    assert far_ahead < 300
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes of POSIX")

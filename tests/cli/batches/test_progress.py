@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from or_stream.batching import BatchStats
-from or_stream.cli.batches._progress import Progress, Rate, describe, duration, money
+from or_stream.cli.batches._progress import Progress, Rate, _ended, describe, duration, money
 from or_stream.cli.terminal import Terminal
 
 RUNNING = BatchStats(
@@ -26,12 +26,11 @@ RUNNING = BatchStats(
 
 def test_all_that_is_asked_for():
     """Progress, rate, time left, concurrency in use, cost and its projection, retries and the commonest failures are there."""
-    far, takes = describe(RUNNING, 12.5, concurrency=64)
-    assert "2,500 of 9,998 · 25% · 12.5/s · 10 min 00 s left" == far
-    assert (
-        "64 of 64 under way · $10.00 of about $40.10 · 1,012 retries, 7 for the rate limit · "
-        "100 failed: 90 ServerFailed, 7 NotFound" == takes
-    )
+    assert [
+        "2,500 of 9,998 · 25% · 12.5/s · 10 min 00 s left",
+        "64 of 64 under way · $10.00 of about $40.10 · 1,012 retries, 7 rate limited",
+        "100 failed: 90 ServerFailed, 7 NotFound, 3 StreamFailed",
+    ] == describe(RUNNING, 12.5, concurrency=64)
 
 
 def test_what_nobody_knows():
@@ -70,6 +69,11 @@ def test_rate_of_no_time():
     rate.note(1.0, 0)
     rate.note(1.0, 5)
     assert 0.0 == rate.per_second
+
+
+def test_rate_of_this_run():
+    """What earlier runs have done is no part of the rate."""
+    assert 3 == _ended(BatchStats(finished=5, resumed=3, failed=1))
 
 
 @pytest.mark.parametrize(

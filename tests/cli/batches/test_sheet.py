@@ -88,6 +88,7 @@ def test_pictures(out, write):
     page = write(done(0, images=images))
     addresses = page.all("img", "src")
     assert [f"pictures/{name}" for name in names] == [unquote(address) for address in addresses]
+    assert not [address for address in addresses if set(address) & set("#? \"'<>")]
     assert addresses == page.all("a", "href")
     assert ["lazy"] * 3 == page.all("img", "loading")
     assert ["40", "40", "40"] == page.all("img", "width")

@@ -21,7 +21,7 @@ _TICK_SECONDS: Final = 0.25
 _LOG_SECONDS: Final = 10.0
 _RATE_SECONDS: Final = 30.0
 _BAR_COLUMNS: Final = 24
-_KINDS_SHOWN: Final = 2
+_KINDS_SHOWN: Final = 3
 
 
 class Progress:
@@ -89,7 +89,7 @@ class Rate:
 
 
 def describe(stats: BatchStats, per_second: float, *, concurrency: int, columns: int = 0) -> list[str]:
-    """How far it is, and what it takes. A bar is there where `columns` leave room for one."""
+    """How far it is, what it takes, and what has failed, a line each. A bar is there where `columns` leave room for one."""
     ended = stats.finished + stats.failed
     if stats.total is None:
         far = [f"{ended:,} done"]
@@ -106,11 +106,12 @@ def describe(stats: BatchStats, per_second: float, *, concurrency: int, columns:
             far.append(f"{duration((total - ended) / per_second)} left")
     takes = [f"{stats.running} of {concurrency} under way", _money_so_far(stats)]
     if stats.retries:
-        takes.append(f"{stats.retries:,} retries" + (f", {stats.refused:,} for the rate limit" if stats.refused else ""))
+        takes.append(f"{stats.retries:,} retries" + (f", {stats.refused:,} rate limited" if stats.refused else ""))
+    lines = [" · ".join(far), " · ".join(takes)]
     if stats.failed:
-        kinds = sorted(dict(stats.failures).items(), key=lambda kind: -kind[1])[:_KINDS_SHOWN]
-        takes.append(f"{stats.failed:,} failed: {', '.join(f'{count:,} {name}' for name, count in kinds)}")
-    return [" · ".join(far), " · ".join(takes)]
+        kinds = [f"{count:,} {kind}" for kind, count in stats.failures.most_common(_KINDS_SHOWN)]
+        lines.append(f"{stats.failed:,} failed: {', '.join(kinds)}")
+    return lines
 
 
 def money(dollars: float) -> str:
