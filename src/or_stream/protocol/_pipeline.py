@@ -158,9 +158,7 @@ class Pipeline:
             self._take_anything(data[position:end] if end - position < len(data) else data, events)
             position = end
             parser, is_over = self._parser, self.is_done or self.failure is not None
-            self._may_repeat = (
-                parser is not None and not is_over and parser.is_between_events and self._lifter.is_between_events
-            )
+            self._may_repeat = parser is not None and not is_over and parser.is_between_events and self._lifter.is_between_events
             if self._may_repeat:
                 texts, position = self._repetition.texts_at(data, end)
                 events += self._decoder.feed_texts(texts)
