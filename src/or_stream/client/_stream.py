@@ -211,7 +211,7 @@ class ChatStream:
                 raise
             finally:
                 self._is_reading = False
-            if failure is not None and self._status != "cancelled":  # by another task meanwhile
+            if failure is not None and not self._is_left():
                 self._fail(failure)
         return True
 
@@ -222,13 +222,13 @@ class ChatStream:
             self._status = "streaming"
         if self._pause_seconds:
             await self._clocks.pause(self._pause_seconds)
-            if self._status == "cancelled":
+            if self._is_left():
                 return
         self._stats.attempts += 1
         self._pipeline = None
         async with self._clocks.waiting_for_headers() as wait:
             response = await self._send(self._request, wait)
-        if self._status == "cancelled":
+        if self._is_left():
             response.close()
             return
         self._response = response
@@ -258,7 +258,7 @@ class ChatStream:
             data = self._next_slice()
         else:
             data = await response.read()
-        if self._status == "cancelled":
+        if self._is_left():
             return None
         if len(data) > _SLICE_BYTES and not self._pipeline.is_lifting:
             self._unread, self._unread_from = data, 0
@@ -277,10 +277,14 @@ class ChatStream:
         self._unread_from = end = end if boundary < 0 else boundary + 2
         return unread[start:end]
 
+    def _is_left(self) -> bool:
+        """Whether another task has left the stream meanwhile."""
+        return self._status == "cancelled"
+
     def _broken_by(self, error: OrStreamError) -> OrStreamError | None:
         """What an error of the connection is for the stream: None where that had come to its end."""
         failure = error if self._clocks is None else self._clocks.cause_of(error)
-        if self._response is None or self._pipeline is None or self._status == "cancelled":
+        if self._response is None or self._pipeline is None or self._is_left():
             return failure
         self._make_ready(self._pipeline.close(failure))
         return self._pipeline.failure
