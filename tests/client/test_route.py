@@ -1,12 +1,14 @@
 """Which endpoint a request goes to: by name, by the catalogue, by what the caller says, and after a refusal."""
 
 import asyncio
+import copy
 import json
 
 import pytest
 
-from or_stream import Client, ConfigurationError, NotFound, RetryPolicy
+from or_stream import BadRequest, Client, ConfigurationError, NotFound, RetryPolicy
 from or_stream.catalog import Model
+from or_stream.client import _client
 from or_stream.client.request import Route, build_request
 from or_stream.emulator import Emulator, scenarios
 from or_stream.emulator.scenarios import image_api
@@ -37,7 +39,8 @@ def refused(message=MISMATCH, status=404, **error):
 
 
 def wrong_endpoint(detail="/api/v1/images"):
-    return refused("not here", availability={"code": "wrong_endpoint", "constraint": {"field": "model", "detail": detail}})
+    constraint = {"field": "model", "detail": detail}
+    return refused("not here", availability={"code": "wrong_endpoint", "constraint": constraint})
 
 
 @pytest.fixture
@@ -81,18 +84,51 @@ def test_route(model, known, options, route):
         ("a/x", {"image_config": {"aspect_ratio": "1:1"}, "api": "chat"}, refused(), DRAW),
         ("a/x", {}, refused("none", metadata={"failed_routing_step": "Filter by Model Output Modalities"}), TALK),
         ("a/x", {}, wrong_endpoint(), IMAGES),
+        ("a/x", {}, wrong_endpoint(None), IMAGES),
+        ("a/x", {}, ErrorBody.read({"message": "no", "availability": {"code": "wrong_endpoint"}}).stream_failed(), IMAGES),
         ("a/x", {"modalities": ["image"]}, wrong_endpoint(), IMAGES),
+        ("a/x", {"extra_body": {"modalities": ["image"]}}, refused(), IMAGES),
+        ("a/x", {"tools": [{"type": "function"}], "require_image": True}, refused(), DRAW),
         ("openai/gpt-image-1", {}, wrong_endpoint("/api/v1/chat/completions"), DRAW),
         ("openai/gpt-image-1", {}, refused("Not Found"), DRAW),
+        ("openai/gpt-image-1", {}, refused("Method Not Allowed", 405), DRAW),
+        ("a/flux-writer", {}, refused(), TALK),
     ],
 )
 def test_correction(model, options, error, second):
-    """A refusal that says it was the wrong place leads to the other one, once."""
+    """A refusal that says it was the wrong place leads to the other one."""
     request = build_request("x", model, options)
     assert request.correct(error)
     assert request.route == second
-    assert not request.correct(error)
     assert (json.loads(request.body).get("modalities") or ()) == list(second.modalities) or second == IMAGES
+
+
+WRONG_AT_IMAGES = wrong_endpoint("/api/v1/chat/completions")
+NO_SUCH_PATH = refused("Not Found")
+NO_SUCH_MODEL = refused("No such model")
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "errors", "routes"),
+    [
+        ("a/x", {}, [refused()] * 3, [TALK, IMAGES]),
+        ("a/x", {}, [refused(), wrong_endpoint()], [TALK, IMAGES]),
+        ("a/x", {}, [refused(), refused(), NO_SUCH_PATH, refused()], [TALK, IMAGES, DRAW]),
+        ("a/x", {}, [refused(), refused(), NO_SUCH_MODEL], [TALK, IMAGES]),
+        ("a/x", {}, [refused(), refused(), WRONG_AT_IMAGES], [TALK, IMAGES]),
+        ("a/x", {"api": "chat"}, [refused()] * 3, [TALK, DRAW]),
+        ("a/x", {"temperature": 1}, [refused()] * 3, [TALK, DRAW]),
+        ("a/x", {"require_image": True}, [refused(), WRONG_AT_IMAGES], [IMAGES]),
+        ("a/image-teller", {}, [refused(), WRONG_AT_IMAGES, refused()], [IMAGES, TALK]),
+        (DRAWS, {}, [WRONG_AT_IMAGES, wrong_endpoint()], [DRAW]),
+        (DRAWS, {}, [NO_SUCH_PATH, refused(), refused()], [DRAW, TALK]),
+    ],
+)
+def test_corrections(model, options, errors, routes):
+    """Each refusal leads to a place that was not tried, until there is none."""
+    request = build_request("x", model, options)
+    taken = [request.route for error in errors if request.correct(error)]
+    assert (taken, request.corrections) == (routes, len(routes))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +141,13 @@ def test_correction(model, options, error, second):
         ("a/x", {"api": "chat"}, wrong_endpoint()),
         ("a/x", {"api": "images"}, refused("Not Found")),
         ("a/x", {"modalities": ["image", "text"]}, refused()),
-        ("a/x", {"extra_body": {"modalities": ["image"]}}, refused()),
+        ("a/x", {"extra_body": {"modalities": None}}, refused()),
+        (DRAWS, {}, refused("No such model")),
+        (DRAWS, {}, refused(f"{DRAWS} was not found")),
+        (DRAWS, {}, refused("No endpoints found matching your data policy")),
+        (DRAWS, {}, refused("gone", availability={"code": "no_endpoints"})),
+        (DRAWS, {}, wrong_endpoint("/api/v1/embeddings")),
+        (DRAWS, {"require_image": True}, refused()),
         ("a/x", {"tools": [{"type": "function"}]}, wrong_endpoint()),
     ],
 )
@@ -116,6 +158,27 @@ def test_no_correction(model, options, error):
     route = request.route
     assert not request.correct(error)
     assert (request.body, request.route) == (before, route)
+
+
+@pytest.mark.parametrize(
+    ("model", "errors", "told"),
+    [
+        ("a/x", [refused(), refused()], MISMATCH),
+        ("a/x", [wrong_endpoint(), refused("No allowed providers")], "No allowed providers"),
+        ("a/x", [wrong_endpoint(), refused("wrong size", 400)], "wrong size"),
+        ("a/image-teller", [refused(), WRONG_AT_IMAGES], MISMATCH),
+        ("a/image-teller", [refused(), NO_SUCH_PATH], MISMATCH),
+        (DRAWS, [refused("Nothing here"), refused()], "Nothing here"),
+        (DRAWS, [NO_SUCH_PATH, NO_SUCH_MODEL], "No such model"),
+        (DRAWS, [NO_SUCH_PATH, refused("slow down", 429)], "slow down"),
+    ],
+)
+def test_what_is_told(model, errors, told):
+    """Of several refusals the one is raised that says why; that an endpoint was the wrong one as well explains nothing."""
+    request = build_request("x", model, {})
+    errors = [copy.copy(error) for error in errors]
+    assert request.correct(errors[0])
+    assert str(request.telling(errors[-1])).partition(": ")[2].startswith(told)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +206,66 @@ async def test_text_model(client, paths, emulator):
         assert (await client.generate("hi", model=TALKS)).text
     assert paths() == ["/chat/completions"] * 3
     assert [request.body["modalities"] for request in emulator.requests] == [["image", "text"], ["text"], ["text"]]
+
+
+async def test_model_whose_name_says_nothing(client, paths, emulator):
+    """One that only draws refuses both guesses over chat with the 404 for its output; the Image API is remembered."""
+    emulator.play(scenarios.refused(404), scenarios.refused(404), path="/chat/completions")
+    for _ in range(3):
+        assert (await client.generate("a lamp", model=DRAWS_UNNAMED)).images
+    assert paths() == ["/chat/completions", "/chat/completions", "/images", "/images", "/images"]
+
+
+async def test_what_is_learned_of_some_providers(client, paths, emulator):
+    """That the providers which were asked for only talk says nothing of the others."""
+    emulator.play(scenarios.refused(404), path="/chat/completions")
+    only = {"provider": {"only": ["someone"]}}
+    for options in (only, only, {}):
+        await client.generate("hi", model="openai/gpt-5-mystery", **options)
+    assert [len(request.body["modalities"]) for request in emulator.requests] == [2, 1, 1, 2]
+
+
+async def test_picture_of_a_model_that_was_learned_to_talk(client, paths):
+    """A lesson learned without a wish for a picture is not the answer to one: the catalogue says what the model can do."""
+    await client.generate("hi", model=TALKS)
+    with pytest.raises(ConfigurationError, match="makes no pictures, only text"):
+        await client.generate("a lamp", model=TALKS, require_image=True)
+
+
+async def test_lessons_are_bounded(client, emulator, monkeypatch):
+    """What is remembered has a limit, and the oldest goes."""
+    monkeypatch.setattr(_client, "_LEARNED_AT_MOST", 1)
+    for model in (TALKS, "openai/gpt-5.4-mini", TALKS):
+        await client.generate("hi", model=model)
+    assert [request.body["modalities"] == ["text"] for request in emulator.requests] == [False, True] * 3
+
+
+async def test_the_reason_of_the_image_api_is_told(client, paths, emulator):
+    """A model that the Image API does not know is not asked over chat, whose refusal would hide the reason."""
+    emulator.play(scenarios.refused(404, {"error": {"code": 404, "message": "No such model"}}), path="/images")
+    with pytest.raises(NotFound, match="No such model"):
+        await client.generate("a lamp", model=DRAWS)
+    assert paths() == ["/images"]
+
+
+async def test_gateway_without_an_image_api(client, paths, emulator):
+    """A path that is not there leads to chat; where that refuses too both are told, and in vain is nothing remembered."""
+    emulator.play(*[scenarios.refused(404, {"detail": "Not Found"})] * 2, path="/images")
+    emulator.play(scenarios.refused(400), scenarios.text(), path="/chat/completions")
+    with pytest.raises(BadRequest, match=r"HTTP 400.*\(asked on the Image API: HTTP 404: .*Not Found"):
+        await client.generate("a lamp", model=DRAWS)
+    for _ in range(2):
+        await client.generate("a lamp", model=DRAWS_AND_TALKS)
+    assert paths() == ["/images", *["/chat/completions"] * 3]
+
+
+async def test_corrections_use_up_no_retry(emulator):
+    """What passes is retried as often behind corrections as without."""
+    emulator.play(scenarios.refused(404), scenarios.refused(404), path="/chat/completions")
+    emulator.play(scenarios.refused(503), scenarios.refused(503), path="/images")
+    async with Client(api_key="test", base_url=emulator.base_url, retry=RetryPolicy(base_seconds=0)) as client:
+        assert (await client.generate("a lamp", model=DRAWS_UNNAMED)).images
+    assert len(emulator.requests) == 5
 
 
 async def test_what_is_cached_is_used(client, paths):

@@ -159,18 +159,24 @@ class Client:
 
     async def _send(self, request: Request, wait: HeadersWait) -> Response:
         if not request.is_decided:
-            request.decide(await self._what_is_known(request), self._learned.get(request.model))
+            learned = request.usable(self._learned.get(request.learned_as))
+            request.decide(await self._what_is_known(request, learned), learned)
         headers = {**self._headers, **request.headers}
         url, is_for_disk = f"{self._base_url}{request.path}", request.save_to is not None
         response = await self._transport.post(url, request.body, headers, wait=wait, is_for_disk=is_for_disk)
-        if request.was_corrected and len(self._learned) < _LEARNED_AT_MOST:
-            self._learned[request.model] = request.route
+        if request.corrections:
+            self._learn(request)
         return response
 
-    async def _what_is_known(self, request: Request) -> "Model | None":
+    def _learn(self, request: Request) -> None:
+        if len(self._learned) >= _LEARNED_AT_MOST:
+            self._learned.pop(next(iter(self._learned)))
+        self._learned[request.learned_as] = request.route
+
+    async def _what_is_known(self, request: Request, learned: Route | None) -> "Model | None":
         """Of the request's model. The service is asked only where that is worth a wait."""
         known = self._opened_catalog.known(request.model) if self._opened_catalog is not None else None
-        if known is None and request.is_worth_asking and request.model not in self._learned:
+        if known is None and request.is_worth_asking and learned is None:
             known = await self._catalog.look_up(request.model)
         return known
 

@@ -338,18 +338,18 @@ class ChatStream:
         if self._response is not None:
             self._response.explain(failure)
         wait_seconds = None
-        if self._request.correct(failure):
+        if not self._has_handed_out and self._request.correct(failure):
             wait_seconds = 0.0
         elif not self._has_handed_out or self._retry.restart:
             wait_seconds = seconds_before_retry(
                 self._retry,
-                attempt=self._stats.attempts,
+                attempt=self._stats.attempts - self._request.corrections,
                 error=failure,
                 elapsed_seconds=self._clocks.elapsed_seconds(),
                 random_fraction=random.random(),
             )
         if wait_seconds is None or self._clocks.total_ends_within(wait_seconds):
-            self._failure = self._described(failure)
+            self._failure = self._described(self._request.telling(failure))
             self._end("truncated" if isinstance(failure, StreamTruncated) else "failed")
             return
         discarded = self.message

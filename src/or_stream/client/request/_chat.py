@@ -25,12 +25,13 @@ def chat_body(prompt: Prompt, model: str, options: Mapping[str, Any]) -> dict[st
 
 def _image_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """In the words of chat, which has `image_size` where the Image API has `resolution`, and "0.5K" for its "512"."""
-    config = dict(config)
-    if "resolution" in config:
-        size = config.pop("resolution")
-        if "image_size" in config:
-            raise ConfigurationError("image_config takes image_size or resolution, which mean the same: give one of them")
-        config["image_size"] = "0.5K" if str(size) == "512" else size
+    config = {name: value for name, value in config.items() if value is not None}
+    if "resolution" in config and "image_size" in config:
+        raise ConfigurationError("image_config takes image_size or resolution, which mean the same: give one of them")
+    for name in ("resolution", "image_size"):
+        if name in config:
+            size = config.pop(name)
+            config["image_size"] = "0.5K" if size in ("512", 512) else size
     return config
 
 

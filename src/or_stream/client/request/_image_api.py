@@ -22,6 +22,8 @@ _PROVIDER_FIELDS: Final = {"only", "order", "ignore", "sort", "allow_fallbacks",
 _DESCRIBED: Final = ("aspect_ratio", "resolution", "quality", "output_format", "background", "output_compression", "seed", "n")
 # A model that has no knob for these ignores them, as the schema says: that it does not describe them is no reason to refuse.
 _IGNORED_WHERE_UNKNOWN: Final = {"quality", "output_compression", "seed"}
+# What stands beside it in the body, and is no part of it.
+_BESIDE_IMAGE_CONFIG: Final = {*_PASSED_ON, "prompt", "stream", "input_references"}
 _DESCRIBED_OVER_CHAT: Final = ("aspect_ratio", "resolution")
 _TIERS: Final = {"512", "1K", "2K", "4K"}
 
@@ -30,6 +32,10 @@ def image_api_body(chat: Mapping[str, Any]) -> dict[str, Any]:
     """The body. Raises ConfigurationError for what only chat can do."""
     if strange := sorted(chat.keys() - _PASSED_ON - _ELSEWHERE):
         raise _only_chat(chat, strange[0])
+    if strange := sorted(_BESIDE_IMAGE_CONFIG.intersection(chat.get("image_config") or ())):
+        raise ConfigurationError(
+            f"{strange[0]!r} is no part of image_config: pass it beside it, the pictures that are sent in as images=[...]"
+        )
     prompt, references = _prompt_and_references(chat)
     body = {name: chat[name] for name in chat if name in _PASSED_ON}
     body |= {"prompt": prompt, "stream": True, **_picture_fields(chat)}

@@ -11,8 +11,19 @@ from or_stream.client.request._chat import chat_body
 from or_stream.client.request._encoding import encoded, request_headers
 from or_stream.client.request._image_api import check_image_parameters, image_api_body, image_api_headers
 from or_stream.client.request._options import DEFAULT_MODEL, Prompt, check_options
-from or_stream.client.request._route import DRAW, IMAGES, Route, route_for, route_instead_of
-from or_stream.errors import ConfigurationError, OrStreamError
+from or_stream.client.request._route import (
+    DRAW,
+    IMAGES,
+    TALK,
+    TALK_AND_DRAW,
+    Route,
+    is_for_its_output,
+    is_wrong_endpoint,
+    route_for,
+    routes_instead_of,
+    says_nothing,
+)
+from or_stream.errors import APIStatusError, ConfigurationError, OrStreamError, StreamFailed
 
 if TYPE_CHECKING:
     from or_stream.catalog import Model
@@ -35,6 +46,7 @@ class Request:
         "_may_change_api",
         "_may_change_modalities",
         "_own_headers",
+        "_refusals",
         "body",
         "headers",
         "images_wanted",
@@ -43,7 +55,6 @@ class Request:
         "require_image",
         "route",
         "save_to",
-        "was_corrected",
     )
 
     def __init__(self, fields: Mapping[str, Any], options: Mapping[str, Any]) -> None:
@@ -58,7 +69,7 @@ class Request:
         self.images_wanted: int = asked["n"] if isinstance(asked.get("n"), int) else 1
         self.save_to: Path | None = checked_folder(options.get("save_to"))
         self.require_image: bool = bool(options.get("require_image"))
-        self.was_corrected: bool = False
+        self._refusals: tuple[tuple[Route, OrStreamError], ...] = ()  # each of which led to another route
         self.is_decided: bool = not self._may_change_api and not self._may_change_modalities
         if self._api == "images" and "image" not in fields["modalities"]:
             raise ConfigurationError('modalities are for chat: leave them out, or api="images"')
@@ -76,6 +87,22 @@ class Request:
         A request for text is never held up: a model that refuses the guess says so at once, and at no cost.
         """
         return self._wants_image and (self.route.api == "images" or outputs_by_name(self.model) is None)
+
+    @property
+    def corrections(self) -> int:
+        """How many refusals have made it another request."""
+        return len(self._refusals)
+
+    @property
+    def learned_as(self) -> str:
+        """What a lesson from a correction holds for: a model, asked of these providers, in place of these."""
+        asked = {**self._fields, **self._extra}
+        narrowing: dict[str, Any] = {name: asked[name] for name in ("provider", "models") if name in asked}
+        return f"{self.model} {encoded(narrowing).decode()}" if narrowing else self.model
+
+    def usable(self, learned: Route | None) -> Route | None:
+        """What an earlier request has learned, unless it was to want no picture and one is wanted now."""
+        return None if learned == TALK and self._wants_image else learned
 
     def decide(self, known: "Model | None", learned: Route | None = None) -> None:
         """Take the route that the catalogue knows, or that an earlier request has `learned`.
@@ -97,21 +124,51 @@ class Request:
             check_image_parameters(self.model, known.image, self._body_for(self.route))
 
     def correct(self, error: OrStreamError) -> bool:
-        """Whether a refusal says that the guess was wrong, and the request is another one now. Happens once."""
-        wants_image = self._wants_image or "image" in self.model
-        route = route_instead_of(self.route, error, wants_image=wants_image, may_change_api=self._may_change_api)
-        if self.was_corrected or route is None or self._allowed(route) == self.route:
+        """Whether a refusal says that the guess was wrong, and the request is another one now. No route is taken twice."""
+        taken = {self.route, *(route for route, _ in self._refusals)}
+        routes = routes_instead_of(
+            self.route,
+            error,
+            model=self.model,
+            wants_image=self._wants_image,
+            may_use_images=self._may_use_images(),
+            cannot_do_both=TALK_AND_DRAW in taken,
+        )
+        left = [route for route in map(self._allowed, routes) if route not in taken]
+        if not left:
             return False
-        try:
-            self._take(self._allowed(route))
-        except ConfigurationError:
-            return False  # it cannot be asked there: the refusal says it all
-        self.was_corrected = self.is_decided = True
+        self._refusals = (*self._refusals, (self.route, error))
+        self._take(left[0])
+        self.is_decided = True
         return True
+
+    def telling(self, last: OrStreamError) -> OrStreamError:
+        """Of all refusals the one that says why, with what the other endpoint said behind it.
+
+        That is the last, unless it only says that its place was as wrong as the first.
+        """
+        if not self._refusals or not isinstance(last, APIStatusError | StreamFailed) or last.status not in (400, 404, 405):
+            return last
+        route, first = self._refusals[0]
+        told: OrStreamError = last
+        other, asked = first, route
+        if is_wrong_endpoint(last) or is_for_its_output(last) or says_nothing(last, self.model):
+            told, other, asked = first, last, self.route
+        if route.api != self.route.api:
+            told.args = (f"{told} (asked {'on the Image API' if asked.api == 'images' else 'over chat'}: {other})",)
+        return told
 
     @property
     def _wants_image(self) -> bool:
         return self.require_image or bool(self._fields.get("image_config")) or self._fields["modalities"] == ["image"]
+
+    def _may_use_images(self) -> bool:
+        """Whether the Image API may be asked, and can be asked this."""
+        try:
+            image_api_body(self._fields)
+        except ConfigurationError:
+            return False
+        return self._may_change_api
 
     def _allowed(self, route: Route) -> Route:
         """The route, within what the caller has fixed."""
@@ -140,7 +197,19 @@ class Request:
 def build_request(prompt: Prompt, model: str | None, options: Mapping[str, Any]) -> Request:
     """The request for these arguments. Raises ConfigurationError, which says what to do, for what cannot be sent."""
     check_options(options)
+    options = _lifted(options)
     return Request(chat_body(prompt, _checked_model(model), options), options)
+
+
+def _lifted(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With what `extra_body` says of the output in the arguments of those names, because each endpoint has other words for it."""
+    extra = options.get("extra_body") or {}
+    lifted = {name: extra[name] for name in ("modalities", "image_config") if extra.get(name) is not None}
+    if not lifted:
+        return options
+    options = {**options, **lifted, "extra_body": {name: value for name, value in extra.items() if name not in lifted}}
+    check_options(options)
+    return options
 
 
 def _checked_model(model: str | None) -> str:
