@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from or_stream import ConfigurationError
 from or_stream.catalog import Model, Pricing, built_in_model, built_in_models, read_models, select
 
 RECORDED = Path(__file__).parents[3] / "shared" / "captures" / "jp__test_models_0.json"
@@ -61,6 +62,32 @@ def test_both_lists():
 def test_select(wanted, found):
     """What is found has everything that is wanted."""
     assert found == ids(**wanted)
+
+
+@pytest.mark.parametrize("name", ["output_modalities", "input_modalities", "supported_parameters"])
+@pytest.mark.parametrize("value", [5, True, b"image", ["image", 5], [["image"]], [b"image"], {1}])
+def test_wrong_list(name, value):
+    """What is neither a text nor a list of texts is refused, by its name."""
+    with pytest.raises(ConfigurationError, match=f"{name} must be a text or a list of texts"):
+        ids(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("max_price", [-1, -0.1, float("nan"), "5", True, [5]]), ("provider", ["", " ", 5, b"Google", ["Google"]])],
+)
+def test_wrong_value(name, values):
+    """A price that is none, and a name that is none, are refused."""
+    for value in values:
+        with pytest.raises(ConfigurationError, match=f"{name} must be"):
+            ids(**{name: value})
+
+
+def test_nothing_wanted():
+    """None and an empty list ask for nothing; a price without bound leaves out what has no price."""
+    everything = ["talks", "both", "routes", "draws"]
+    assert everything == ids(output_modalities=None, input_modalities=[], supported_parameters=(), max_price=None, provider=None)
+    assert ["talks", "both"] == ids(max_price=float("inf"))
 
 
 @pytest.mark.parametrize("document", [None, [], "x", {}, {"data": None}, {"data": {"id": "a"}}, {"data": [None, 5, []]}])

@@ -231,6 +231,8 @@ async def test_unknown_filter(asked):
     service, client = await asked({})
     with pytest.raises(ConfigurationError, match="'output'"):
         await client.models(output={"image"})
+    with pytest.raises(ConfigurationError, match="max_price must be"):
+        await client.models(max_price=-1)
     assert not service.asked
 
 

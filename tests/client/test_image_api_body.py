@@ -45,12 +45,61 @@ def test_words():
 
 
 @pytest.mark.parametrize(("api", "name", "smallest"), [("chat", "image_size", "0.5K"), ("images", "resolution", "512")])
-@pytest.mark.parametrize("said", [{"image_size": "0.5K"}, {"resolution": "512"}])
+@pytest.mark.parametrize(
+    "said", [{"image_size": "0.5K"}, {"resolution": "512"}, {"image_size": "512"}, {"resolution": "0.5K", "image_size": None}]
+)
 def test_one_vocabulary(api, name, smallest, said):
     """A size in the words of one endpoint is sent in those of the other."""
     body = body_of(image_config=said, api=api)
     assert (body if api == "images" else body["image_config"])[name] == smallest
     assert "give one of them" in refusal_of(image_config={"image_size": "1K", "resolution": "1K"})
+
+
+@pytest.mark.parametrize("api", ["chat", "images"])
+def test_image_config_twice(api):
+    """What `extra_body` says of pictures replaces the argument, and is said in the words of the endpoint as well."""
+    extra = {"image_config": {"resolution": "2K"}, "modalities": ["image"]}
+    body = body_of(
+        image_config={"aspect_ratio": "1:1", "image_size": "1K"}, modalities=["text", "image"], extra_body=extra, api=api
+    )
+    over_chat = {
+        "messages": [{"role": "user", "content": "draw a lamp"}],
+        "modalities": ["image"],
+        "image_config": {"image_size": "2K"},
+    }
+    expected = over_chat if api == "chat" else {"prompt": "draw a lamp", "resolution": "2K"}
+    assert body == {"model": MODEL, "stream": True, **expected}
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({"image_config": "2K"}, "image_config must be a mapping"),
+        ({"modalities": "image"}, "must be a list"),
+        ({"modalities": [["image"]]}, "must be texts"),
+    ],
+)
+def test_extra_body_that_cannot_be_said(extra, said):
+    """What neither endpoint could be told is refused."""
+    assert said in refusal_of(extra_body=extra)
+
+
+@pytest.mark.parametrize("name", ["model", "prompt", "stream", "n", "seed", "provider", "input_references"])
+def test_image_config_names_an_argument(name):
+    """`image_config` stands among the other parameters on the Image API, and replaces none of them."""
+    assert f"'{name}' is no part of image_config" in refusal_of(image_config={name: 2})
+    assert body_of(image_config={name: 2}, api="chat")["image_config"] == {name: 2}
+
+
+@pytest.mark.parametrize("api", ["chat", "images"])
+def test_nothing_in_image_config(api):
+    """None is as good as nothing."""
+    assert body_of(image_config={"aspect_ratio": None}, api=api).keys() <= body_of(image_config={}, api=api).keys()
+
+
+def test_modalities_read_once():
+    """Modalities may come from a generator."""
+    assert body_of(modalities=(name for name in ("image", "text")))["modalities"] == ["image", "text"]
 
 
 def test_pictures():

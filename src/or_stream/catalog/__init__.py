@@ -5,7 +5,7 @@ Nothing here raises for what the service sends: a part that is missing or of ano
 
 from or_stream.catalog._account import Credits, Generation, Key
 from or_stream.catalog._images import ImageOptions, ImageParameter, ImagePrice
-from or_stream.catalog._listing import ModelFilter, built_in_model, built_in_models, read_models, select
+from or_stream.catalog._listing import ModelFilter, built_in_model, built_in_models, check_filter, read_models, select
 from or_stream.catalog._model import Endpoint, Model
 from or_stream.catalog._pricing import Pricing, RequestSize
 from or_stream.catalog._receipt import Receipt
@@ -25,6 +25,7 @@ __all__ = [
     "RequestSize",
     "built_in_model",
     "built_in_models",
+    "check_filter",
     "read_models",
     "select",
 ]

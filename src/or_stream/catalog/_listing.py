@@ -5,23 +5,24 @@ from typing import Any, Final, TypedDict, Unpack
 
 from or_stream._model_families import outputs_by_name
 from or_stream.catalog._model import Model
+from or_stream.errors import ConfigurationError
 
-__all__ = ["ModelFilter", "built_in_model", "built_in_models", "read_models", "select"]
+__all__ = ["ModelFilter", "built_in_model", "built_in_models", "check_filter", "read_models", "select"]
 
 
 class ModelFilter(TypedDict, total=False):
-    """What a model must have. A single text is as good as a list of one.
+    """What a model must have. A single text is as good as a list of one; None and an empty list ask for nothing.
 
     `input_modalities`, `output_modalities` and `supported_parameters`: all of these. `max_price`: neither a token of the prompt
     nor one of the answer costs more, in US dollars for a million of them; a model whose prices are unknown is left out.
     `provider`: who serves it, by name or slug.
     """
 
-    output_modalities: Collection[str] | str
-    input_modalities: Collection[str] | str
-    supported_parameters: Collection[str] | str
-    max_price: float
-    provider: str
+    output_modalities: Collection[str] | str | None
+    input_modalities: Collection[str] | str | None
+    supported_parameters: Collection[str] | str | None
+    max_price: float | None
+    provider: str | None
 
 
 def read_models(models: Any, image_models: Any) -> list[Model]:
@@ -34,8 +35,28 @@ def read_models(models: Any, image_models: Any) -> list[Model]:
     return [*merged, *(model for model in drawing if model.id not in known)]
 
 
+def check_filter(wanted: ModelFilter) -> None:
+    """Raises ConfigurationError for a filter that is none, and for one of which nothing can be made."""
+    if unknown := wanted.keys() - ModelFilter.__annotations__.keys():
+        raise ConfigurationError(f"unknown filter of models {sorted(unknown)}: there are {sorted(ModelFilter.__annotations__)}")
+    for name in ("output_modalities", "input_modalities", "supported_parameters"):
+        given: Any = wanted.get(name)
+        is_list = isinstance(given, Collection) and not isinstance(given, bytes | bytearray)
+        if given is not None and not (is_list and all(isinstance(one, str) for one in given)):
+            raise ConfigurationError(f'{name} must be a text or a list of texts, such as ["image"], not {given!r}')
+    most, provider = wanted.get("max_price"), wanted.get("provider")
+    if most is not None and (isinstance(most, bool) or not isinstance(most, int | float) or not most >= 0):
+        raise ConfigurationError(f"max_price must be US dollars for a million tokens, 0 or more, not {most!r}")
+    if provider is not None and not (isinstance(provider, str) and provider.strip()):
+        raise ConfigurationError(f'provider must be a name such as "Google", not {provider!r}')
+
+
 def select(models: Iterable[Model], **wanted: Unpack[ModelFilter]) -> list[Model]:
-    """Those that have what is wanted, in the same order. `provider` is not looked at: a model does not say who serves it."""
+    """Those that have what is wanted, in the same order. `provider` is not looked at: a model does not say who serves it.
+
+    Raises ConfigurationError for a filter of which nothing can be made.
+    """
+    check_filter(wanted)
     outputs, inputs = _set(wanted.get("output_modalities")), _set(wanted.get("input_modalities"))
     parameters, most = _set(wanted.get("supported_parameters")), wanted.get("max_price")
     return [

@@ -19,6 +19,7 @@ from or_stream.catalog import (
     ModelFilter,
     Receipt,
     built_in_models,
+    check_filter,
     read_models,
     select,
 )
@@ -60,10 +61,7 @@ class Catalog:
 
     async def models(self, *, refresh: bool, **wanted: Unpack[ModelFilter]) -> list[Model]:
         """The models that have what is wanted. Where the list cannot be had: the last one, else the built-in table."""
-        if unknown := wanted.keys() - ModelFilter.__annotations__.keys():
-            raise ConfigurationError(
-                f"unknown filter of models {sorted(unknown)}: there are {sorted(ModelFilter.__annotations__)}"
-            )
+        check_filter(wanted)
         models = await self._all_models(refresh=refresh)
         if provider := wanted.get("provider"):
             served = await self._served_by(provider).get(refresh=refresh)

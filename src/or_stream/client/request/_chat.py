@@ -37,22 +37,23 @@ def _image_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _modalities(options: Mapping[str, Any]) -> list[str]:
     """As given; a wish for both that the route replaces where nothing is given."""
-    modalities = options.get("modalities")
-    if isinstance(modalities, str):
-        raise ConfigurationError(f'modalities must be a list: use ["{modalities}"]')
-    if modalities is not None and not isinstance(modalities, Iterable):
+    given = options.get("modalities")
+    if isinstance(given, str):
+        raise ConfigurationError(f'modalities must be a list: use ["{given}"]')
+    if given is not None and not isinstance(given, Iterable):
         raise ConfigurationError('modalities must be a list such as ["image", "text"]')
-    if modalities is not None and not list(modalities):
+    modalities = ["image", "text"] if given is None else list(given)
+    if not modalities:
         raise ConfigurationError('modalities is empty: leave it out, or name what is wanted, such as ["image", "text"]')
-    if modalities is None:
-        modalities = ["image", "text"]
+    if not all(isinstance(name, str) for name in modalities):
+        raise ConfigurationError(f'modalities must be texts, such as ["image", "text"], not {modalities!r}')
     if "image" not in modalities:
         for name in ("require_image", "image_config"):
             if options.get(name):
                 raise ConfigurationError(
-                    f'{name} wants an image and modalities={list(modalities)} allows none: add "image" or drop {name}'
+                    f'{name} wants an image and modalities={modalities} allows none: add "image" or drop {name}'
                 )
-    return list(modalities)
+    return modalities
 
 
 def _messages(prompt: Prompt, options: Mapping[str, Any]) -> list[dict[str, Any]]:

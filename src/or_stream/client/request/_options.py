@@ -36,7 +36,7 @@ Prompt = str | Sequence[MessageParam]
 
 class ImageConfig(TypedDict, total=False):
     """What pictures to make, in one vocabulary for both endpoints. Which keys and values a model takes differs; unknown keys
-    are passed on.
+    are passed on, and those whose value is None are left out.
 
     `image_size` is "0.5K", "1K", "2K" or "4K"; `resolution` is the same in the words of the Image API, "512" its smallest.
     `size` is in pixels, such as "2048x1152".
