@@ -540,6 +540,21 @@ async def test_look_up_of_a_silent_catalogue():
     assert asked == ["/models", "/images/models"] * 2
 
 
+async def test_silent_list_of_the_image_api(monkeypatch):
+    """The list of the Image API that does not come costs little, and the other one is there."""
+    monkeypatch.setattr(_catalog, "_IMAGE_LIST_SECONDS", 0.01)
+    asked = []
+
+    async def get_json(path, query, wait):
+        asked.append(path)
+        return listed("a/b", outputs=("image",))[1] if path == "/models" else await asyncio.Event().wait()
+
+    catalog = Catalog(get_json, timeouts=Timeouts(), retry=ONCE)
+    for _ in range(2):
+        assert (await catalog.look_up("a/b")).output_modalities == ("image",)
+    assert asked == ["/models", "/images/models"]
+
+
 async def test_look_up(asked):
     """A model is found by its id, with or without a variant behind it; the list is asked for once."""
     service, client = await asked({"/models": listed("a/b", outputs=("image",)), "/images/models": listed()})

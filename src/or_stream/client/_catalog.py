@@ -35,6 +35,8 @@ _FRESH_SECONDS: Final = 3600
 _SECONDS_BEFORE_ASKING_AGAIN: Final = 60
 # How long a request for a picture waits to learn what its model can: one takes seconds to minutes.
 _LOOK_UP_SECONDS: Final = 5.0
+# How long the list of models waits for what the Image API says of some of them.
+_IMAGE_LIST_SECONDS: Final = 2.0
 _PROVIDERS_AT_MOST: Final = 32
 _FIRST_PAUSE_SECONDS: Final = 0.25
 _LONGEST_PAUSE_SECONDS: Final = 4.0
@@ -181,14 +183,15 @@ class Catalog:
         return self._listed.last or built_in_models()
 
     async def _fetch_models(self) -> list[Model]:
-        """Both lists. A service without the Image API still has models."""
-        models, image_models = await asyncio.gather(
-            self._answer_or_failure("/models", {"output_modalities": "all"}),  # by default those that only draw are left out
-            self._answer_or_failure("/images/models", {}),
-        )
-        if isinstance(models, OrStreamError):
-            raise models
-        listed = read_models(models, image_models)
+        """Both lists. A service without the Image API still has models, and so has one whose second list does not come."""
+        image_models = asyncio.ensure_future(self._answer_or_failure("/images/models", {}))
+        try:
+            # By default those that only draw are left out.
+            models = await self._ask("/models", {"output_modalities": "all"})
+            await asyncio.wait((image_models,), timeout=_IMAGE_LIST_SECONDS)
+            listed = read_models(models, image_models.result() if image_models.done() else None)
+        finally:
+            image_models.cancel()
         if not listed:
             raise ProtocolViolation("the service's list of models has no model in it")
         return listed
