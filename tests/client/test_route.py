@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from or_stream import BadRequest, Client, ConfigurationError, NotFound, RetryPolicy
+from or_stream import BadRequest, Client, ConfigurationError, NotFound, RetryPolicy, Timeouts
 from or_stream.catalog import Model
 from or_stream.client import _client
 from or_stream.client.request import Route, build_request
@@ -292,6 +292,14 @@ async def test_without_a_catalogue(emulator, client, paths):
     for _ in range(2):
         assert (await client.generate("a lamp", model=DRAWS, require_image=True)).images
     assert paths() == ["/models", "/images/models", "/images", "/images"]
+
+
+async def test_silent_catalogue_and_a_short_clock(client, paths, emulator):
+    """A catalogue that does not answer takes a part of a stream's time, not all of it, and only once."""
+    emulator.play(*[scenarios.silence()] * 2, path="/models")
+    for _ in range(2):
+        assert (await client.generate("a lamp", model=DRAWS, require_image=True, timeouts=Timeouts(first_content=2))).images
+    assert [paths().count(path) for path in ("/models", "/images")] == [1, 2]
 
 
 async def test_correction_needs_no_retry(emulator):

@@ -60,6 +60,7 @@ class Catalog:
         self._served: dict[str, _Kept[frozenset[str]]] = {}  # the ids of what each provider serves
         self._by_id: tuple[Sequence[Model], dict[str, Model]] = ((), {})
         self._asks_again_at = 0.0
+        self._looks_up_again_at = 0.0
 
     async def models(self, *, refresh: bool, **wanted: Unpack[ModelFilter]) -> list[Model]:
         """The models that have what is wanted. Where the list cannot be had: the last one, else the built-in table."""
@@ -79,12 +80,16 @@ class Catalog:
         return by_id.get(model) or by_id.get(model.partition(":")[0])  # author/name:free is a way to have author/name
 
     async def look_up(self, model: str, *, wait_seconds: float = _LOOK_UP_SECONDS) -> Model | None:
-        """The same, with a new list where it is old; None also where that cannot be had in so many seconds."""
-        try:
-            async with asyncio.timeout(wait_seconds):
-                await self._all_models(refresh=False)
-        except (TimeoutError, OrStreamError):
-            self._asks_again_at = self._now() + _SECONDS_BEFORE_ASKING_AGAIN
+        """The same, with a new list where it is old; None also where that cannot be had in so many seconds.
+
+        Then nobody looks up for a minute.
+        """
+        if self._now() >= self._looks_up_again_at:
+            try:
+                async with asyncio.timeout(min(wait_seconds, _LOOK_UP_SECONDS)):
+                    await self._all_models(refresh=False)
+            except (TimeoutError, OrStreamError):
+                self._looks_up_again_at = self._now() + _SECONDS_BEFORE_ASKING_AGAIN
         return self.known(model)
 
     async def endpoints(self, model: str) -> list[Endpoint]:

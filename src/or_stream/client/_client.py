@@ -30,6 +30,9 @@ DEFAULT_BASE_URL: Final = "https://openrouter.ai/api/v1"
 # Models whose names mislead. There are some hundred models; what this bounds is a caller who makes up names.
 _LEARNED_AT_MOST: Final = 1000
 
+# Of the time that a stream gives its request, how much may go into learning where to send it.
+_LOOK_UP_SHARE: Final = 0.25
+
 
 class Client:
     """Streams over one session: `async with Client() as client: ...`, or `aclose` it yourself.
@@ -160,7 +163,7 @@ class Client:
     async def _send(self, request: Request, wait: HeadersWait) -> Response:
         if not request.is_decided:
             learned = request.usable(self._learned.get(request.learned_as))
-            request.decide(await self._what_is_known(request, learned), learned)
+            request.decide(await self._what_is_known(request, learned, wait), learned)
         headers = {**self._headers, **request.headers}
         url, is_for_disk = f"{self._base_url}{request.path}", request.save_to is not None
         response = await self._transport.post(url, request.body, headers, wait=wait, is_for_disk=is_for_disk)
@@ -173,11 +176,11 @@ class Client:
             self._learned.pop(next(iter(self._learned)))
         self._learned[request.learned_as] = request.route
 
-    async def _what_is_known(self, request: Request, learned: Route | None) -> "Model | None":
+    async def _what_is_known(self, request: Request, learned: Route | None, wait: HeadersWait) -> "Model | None":
         """Of the request's model. The service is asked only where that is worth a wait."""
         known = self._opened_catalog.known(request.model) if self._opened_catalog is not None else None
         if known is None and request.is_worth_asking and learned is None:
-            known = await self._catalog.look_up(request.model)
+            known = await self._catalog.look_up(request.model, wait_seconds=wait.seconds_left() * _LOOK_UP_SHARE)
         return known
 
 

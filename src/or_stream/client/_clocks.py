@@ -201,6 +201,10 @@ class HeadersWait:
         self._clocks = clocks
         self._timeout = asyncio.timeout(None)
 
+    def seconds_left(self) -> float:
+        """Until a clock runs out, that for the connection left aside."""
+        return self._deadline - asyncio.get_running_loop().time()
+
     def connecting(self, runs: bool) -> None:
         """For whoever makes a connection: it is being made, or that is over. The connect clock runs between the two."""
         self._clocks.connecting(runs)
