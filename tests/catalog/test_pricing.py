@@ -2,6 +2,7 @@
 
 import pytest
 
+from or_stream import ConfigurationError
 from or_stream.catalog import Pricing
 
 GEMINI = {
@@ -76,3 +77,20 @@ def test_price_of_a_router():
     """-1 is no price, and is kept."""
     prices = Pricing.read({"prompt": "-1", "completion": "-1"})
     assert (None, {"prompt": "-1", "completion": "-1"}) == (prices.prompt, prices.extra)
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ({"output_tokens": 5}, "no 'output_tokens', only"),
+        ({"prompt_tokens": -1}, "prompt_tokens must be"),
+        ({"images": float("nan")}, "images must be"),
+        ({"web_searches": "2"}, "web_searches must be"),
+        ({"completion_tokens": None}, "completion_tokens must be"),
+        ({"images": True}, "images must be"),
+    ],
+)
+def test_wrong_size(size, said):
+    """What is no count, or the count of something else, is refused, and not taken for nothing."""
+    with pytest.raises(ConfigurationError, match=said):
+        Pricing().estimate(**size)

@@ -295,7 +295,9 @@ async def test_endpoints_of_no_model(asked):
         await client.endpoints("a/b")
 
 
-@pytest.mark.parametrize("model", ["", "a", "a/b/c", "../key", "a/..", "a/.", "./b", "a/b?x", "a/b#x", "a b/c", "a/%2e%2e", "/b"])
+@pytest.mark.parametrize(
+    "model", [5, None, b"a/b", "", "a", "a/b/c", "../key", "a/..", "a/.", "./b", "a/b?x", "a/b#x", "a b/c", "a/%2e%2e", "/b"]
+)
 async def test_no_model_id(asked, model):
     """What is no id of a model cannot be turned into another address."""
     service, client = await asked({})
@@ -351,7 +353,7 @@ async def test_generation_without_waiting(asked):
     assert 1 == service.asked.total()
 
 
-@pytest.mark.parametrize(("id", "seconds"), [("", 1), ("gen-1", -1), ("gen-1", float("nan"))])
+@pytest.mark.parametrize(("id", "seconds"), [("", 1), (5, 1), *(("gen-1", wait) for wait in (-1, float("nan"), "5", None, True))])
 async def test_generation_of_nothing(asked, id, seconds):
     """An id is needed, and a time that is one."""
     _, client = await asked({"/generation": KNOWN})

@@ -176,6 +176,14 @@ async def test_too_early(emulator, client):
             await generation.receipt()
 
 
+@pytest.mark.parametrize("wait_seconds", [-1, float("nan"), "5", None])
+async def test_wait_that_is_none(emulator, client, wait_seconds):
+    """A time that is none is refused."""
+    stream = await left_after_first_text(client)
+    with pytest.raises(ConfigurationError, match="wait_seconds must be"):
+        await stream.receipt(wait_seconds=wait_seconds)
+
+
 async def test_never_begun(emulator, client):
     """A stream that was closed before it was sent cost nothing that anybody knows of."""
     generation = client.stream("a lamp")

@@ -1,10 +1,12 @@
 """Prices: what a model charges for, and what a request comes to."""
 
+import math
 from typing import Annotated, Any, Final, Self, TypedDict, Unpack
 
 from pydantic import Field
 
 from or_stream.catalog._record import Count, Number, Record
+from or_stream.errors import ConfigurationError
 
 __all__ = ["Pricing", "RequestSize"]
 
@@ -107,8 +109,10 @@ class Pricing(_Prices):
     def estimate(self, **size: Unpack[RequestSize]) -> float | None:
         """US dollars for one request, or None where a price that it needs is unknown.
 
-        Discounts, those of caches among them, and prices of certain hours are left out.
+        Discounts, those of caches among them, and prices of certain hours are left out. Raises ConfigurationError for a count
+        that is none, and for one of something else.
         """
+        _check_size(size)
         prompt_tokens, images = size.get("prompt_tokens", 0), size.get("images", 0)
         prices = self.for_prompt(prompt_tokens)
         made, tokens_per_image = prices.usd_per_image, size.get("tokens_per_image")
@@ -125,3 +129,11 @@ class Pricing(_Prices):
         needed = [(count, price) for count, price in parts if count]
         known = [count * price for count, price in needed if price is not None]
         return sum(known) if len(known) == len(needed) else None
+
+
+def _check_size(size: RequestSize) -> None:
+    if unknown := sorted(size.keys() - RequestSize.__annotations__.keys()):
+        raise ConfigurationError(f"an estimate takes no {unknown[0]!r}, only {sorted(RequestSize.__annotations__)}")
+    for name, count in size.items():
+        if isinstance(count, bool) or not isinstance(count, int | float) or not 0 <= count < math.inf:
+            raise ConfigurationError(f"{name} must be a number, 0 or more, not {count!r}")

@@ -94,7 +94,7 @@ class Catalog:
 
     async def endpoints(self, model: str) -> list[Endpoint]:
         """Who serves a model: over chat, and on the Image API if it draws. Raises NotFound where it is on neither."""
-        if not _MODEL_ID.fullmatch(model):
+        if not isinstance(model, str) or not _MODEL_ID.fullmatch(model):
             raise ConfigurationError(f"the id of a model is author/name, not {model!r}")
         missing: NotFound | None = None
         over_chat: dict[str, Any] = {}
@@ -113,8 +113,9 @@ class Catalog:
 
     async def generation(self, generation_id: str, *, wait_seconds: float) -> Generation:
         """What the service keeps of a generation, which it may know only some seconds after the end."""
-        if not generation_id or not wait_seconds >= 0:
-            raise ConfigurationError("generation wants the id of one, and wait_seconds of 0 or more")
+        if not isinstance(generation_id, str) or not generation_id:
+            raise ConfigurationError(f"generation wants the id of one, not {generation_id!r}")
+        _check_wait(wait_seconds)
         ends_at = self._now() + wait_seconds
         asked = 0
         while True:
@@ -131,6 +132,7 @@ class Catalog:
         self, message: Message, stats: Mapping[str, Any], generation_id: str | None, wait_seconds: float
     ) -> Receipt:
         """Of a stream that has ended. The service is asked only where the answer did not say what it cost."""
+        _check_wait(wait_seconds)
         generation, because = None, None
         if message.usage is None or message.usage.cost is None:
             if generation_id is None:
@@ -254,6 +256,11 @@ class _Kept(Generic[T]):
         self.last = await self._fetch()
         self._fresh_until = self._now() + _FRESH_SECONDS
         return self.last
+
+
+def _check_wait(seconds: float) -> None:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
+        raise ConfigurationError(f"wait_seconds must be 0 seconds or more, not {seconds!r}")
 
 
 def _pause_seconds(asked: int, left_seconds: float) -> float:
