@@ -131,6 +131,20 @@ def test_picture_as_an_address():
     assert [image.url for image in outcome.message.images] == ["https://example.com/a.png", None]
 
 
+def test_picture_as_a_data_url():
+    """A data URL where an address is expected is the picture itself."""
+    outcome = read_document(
+        {"data": [{"url": f"data:image/gif;base64,{GIF64}"}, {"url": "data:text/plain,no"}, {"url": "data:"}]}
+    )
+    assert said(outcome) == IMAGE
+    assert outcome.message.images[0].data == GIF
+
+
+def test_completed_by_another_name():
+    """What says that it is completed is no preview, whatever made it: gateways have `image_edit.completed`."""
+    assert said(read(data_line({"type": "image_edit.completed", "b64_json": GIF64}))) == IMAGE
+
+
 def test_svg():
     """The markup is text, thoughts and drafts are reasoning, and the picture comes once."""
     pieces = [text_chunk(SVG[:20]), text_chunk(SVG[20:])]

@@ -26,7 +26,6 @@ B64_JSON: Final = PayloadOpening(
 """How a payload begins here: base64 without the head of a data URL."""
 
 _PATHS: Final = {("b64_json",), ("data", "b64_json"), ("data", None, "b64_json")}
-_KINDS: Final = {"image_generation.completed": "image"}  # a picture of any other type comes in front of the one that counts
 _KNOWN_FIELDS: Final = {
     *("b64_json", "created", "data", "error", "id", "media_type", "model", "object", "partial_image_index", "phase"),
     *("provider", "text", "type", "url", "usage", "user_id"),
@@ -277,17 +276,26 @@ def _pictures_in(event: dict[str, Any]) -> list[_Picture]:
     if isinstance(entries, list):
         pictures = [_picture(entry, "image") for entry in entries if isinstance(entry, dict)]
     else:
-        kind = event.get("type")
-        pictures = [_picture(event, _KINDS.get(kind, "preview") if isinstance(kind, str) else None)]
+        pictures = [_picture(event, _kind_of(event.get("type")))]
     return [picture for picture in pictures if picture is not None]
 
 
-def _picture(entry: dict[str, Any], kind: Any) -> _Picture | None:
+def _kind_of(said: Any) -> Literal["preview", "image"] | None:
+    """`image_generation.completed`, or with another word in front; a picture of any other type comes before the one that counts."""
+    if not isinstance(said, str):
+        return None
+    return "image" if said.endswith(".completed") else "preview"
+
+
+def _picture(entry: dict[str, Any], kind: Literal["preview", "image"] | None) -> _Picture | None:
     data, address, claimed = entry.get("b64_json"), entry.get("url"), _text(entry.get("media_type"))
     if isinstance(data, str):
         return _Picture(kind, claimed, data, None)
     if isinstance(address, str) and address.startswith("http"):
         return _Picture(kind, claimed, "", address)
+    if isinstance(address, str) and address.startswith("data:") and ";base64," in address:
+        head, _, base64 = address.partition(";base64,")
+        return _Picture(kind, claimed or _text(head.removeprefix("data:")), base64, None)
     return None
 
 
