@@ -240,6 +240,14 @@ async def test_lessons_are_bounded(client, emulator, monkeypatch):
     assert [request.body["modalities"] == ["text"] for request in emulator.requests] == [False, True] * 3
 
 
+async def test_lessons_grow_old(client, emulator, monkeypatch):
+    """What a refusal taught holds for a while, since it may have been for an endpoint that was down."""
+    monkeypatch.setattr(_client, "_LEARNED_SECONDS", 0)
+    for _ in range(2):
+        await client.generate("hi", model=TALKS)
+    assert [request.body["modalities"] == ["text"] for request in emulator.requests] == [False, True] * 2
+
+
 async def test_the_reason_of_the_image_api_is_told(client, paths, emulator):
     """A model that the Image API does not know is not asked over chat, whose refusal would hide the reason."""
     emulator.play(scenarios.refused(404, {"error": {"code": 404, "message": "No such model"}}), path="/images")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import time
 from collections.abc import AsyncIterable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
@@ -29,6 +30,8 @@ DEFAULT_BASE_URL: Final = "https://openrouter.ai/api/v1"
 
 # Models whose names mislead. There are some hundred models; what this bounds is a caller who makes up names.
 _LEARNED_AT_MOST: Final = 1000
+# A refusal may be for who is at hand today: an endpoint that is down makes a model one that only talks.
+_LEARNED_SECONDS: Final = 3600
 
 # Of the time that a stream gives its request, how much may go into learning where to send it.
 _LOOK_UP_SHARE: Final = 0.25
@@ -71,7 +74,7 @@ class Client:
         proxy = _checked_proxy(proxy) if proxy else None if session else _proxy_for(self._base_url)
         self._transport = Transport(session, max_connections=max_connections, proxy=proxy)
         self._opened_catalog: Catalog | None = None
-        self._learned: dict[str, Route] = {}  # by model: where a guess was refused, and what was right
+        self._learned: dict[str, tuple[Route, float]] = {}  # where a guess was refused: what was right, and until when it holds
 
     def stream(self, prompt: Prompt, *, model: str | None = None, **options: Unpack[GenerationOptions]) -> ChatStream:
         """One generation, as an async iterator of events. Nothing is sent before it is iterated or entered.
@@ -162,7 +165,7 @@ class Client:
 
     async def _send(self, request: Request, wait: HeadersWait) -> Response:
         if not request.is_decided:
-            learned = request.usable(self._learned.get(request.learned_as))
+            learned = self._lesson_for(request)
             request.decide(await self._what_is_known(request, learned, wait), learned)
         headers = {**self._headers, **request.headers}
         url, is_for_disk = f"{self._base_url}{request.path}", request.save_to is not None
@@ -172,9 +175,14 @@ class Client:
         return response
 
     def _learn(self, request: Request) -> None:
+        self._learned.pop(request.learned_as, None)
         if len(self._learned) >= _LEARNED_AT_MOST:
             self._learned.pop(next(iter(self._learned)))
-        self._learned[request.learned_as] = request.route
+        self._learned[request.learned_as] = request.route, time.monotonic() + _LEARNED_SECONDS
+
+    def _lesson_for(self, request: Request) -> Route | None:
+        route, until = self._learned.get(request.learned_as, (None, 0.0))
+        return request.usable(route) if time.monotonic() < until else None
 
     async def _what_is_known(self, request: Request, learned: Route | None, wait: HeadersWait) -> "Model | None":
         """Of the request's model. The service is asked only where that is worth a wait."""

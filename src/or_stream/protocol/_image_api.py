@@ -281,7 +281,7 @@ def _pictures_in(event: dict[str, Any]) -> list[_Picture]:
 
 
 def _kind_of(said: Any) -> Literal["preview", "image"] | None:
-    """`image_generation.completed`, or with another word in front; a picture of any other type comes before the one that counts."""
+    """`image_generation.completed`, or with another word in front; a picture of any other type is a preview."""
     if not isinstance(said, str):
         return None
     return "image" if said.endswith(".completed") else "preview"
