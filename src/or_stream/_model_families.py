@@ -9,7 +9,7 @@ __all__ = ["outputs_by_name"]
 _DRAWING_FAMILIES: Final = tuple(
     (re.compile(pattern, re.IGNORECASE), outputs)
     for pattern, outputs in (
-        (r"(^|/)(flux|seedream|recraft|riverflow|gpt-image|grok-imagine|mai-image|imagen)", ("image",)),
+        (r"(^|/)(flux|seedream|recraft|riverflow|gpt-image|grok-imagine|mai-image|imagen|krea)", ("image",)),
         (r"(^|/)(gemini|gpt-\d)[^/]*-image|(^|/)openrouter/auto", ("text", "image")),
     )
 )

@@ -121,6 +121,7 @@ def test_built_in_table():
         ("black-forest-labs/flux.2-pro", "images"),
         ("bytedance-seed/seedream-5-0-pro", "images"),
         ("x-ai/grok-imagine-image", "images"),
+        ("krea/krea-1", "images"),
         ("google/gemini-2.5-flash", None),
         ("openai/gpt-5", None),
         ("mistralai/mistral-small", None),

@@ -216,6 +216,24 @@ async def test_model_whose_name_says_nothing(client, paths, emulator):
     assert paths() == ["/chat/completions", "/chat/completions", "/images", "/images", "/images"]
 
 
+async def test_model_that_fails_over_chat(emulator, paths):
+    """Some models that only draw fail over chat without a word: the catalogue is asked before the request is sent again."""
+    emulator.play(scenarios.refused(500), path="/chat/completions")
+    async with Client(api_key="test", base_url=emulator.base_url, retry=RetryPolicy(base_seconds=0)) as client:
+        assert (await client.generate("a lamp", model=DRAWS_UNNAMED)).images
+    assert paths() == ["/chat/completions", "/models", "/images/models", "/images"]
+
+
+async def test_model_that_fails_over_chat_where_it_belongs(emulator, paths):
+    """One that belongs there is asked there again, and no catalogue where the name tells."""
+    for model, between in ((TALKS, ["/models", "/images/models"]), (DRAWS_AND_TALKS, [])):
+        emulator.requests.clear()
+        emulator.play(scenarios.refused(500), scenarios.refused(500), path="/chat/completions")
+        async with Client(api_key="test", base_url=emulator.base_url, retry=RetryPolicy(base_seconds=0)) as client:
+            await client.generate("hi", model=model)
+        assert paths() == ["/chat/completions", *between, *["/chat/completions"] * 2]
+
+
 async def test_what_is_learned_of_some_providers(client, paths, emulator):
     """That the providers which were asked for only talk says nothing of the others."""
     emulator.play(scenarios.refused(404), path="/chat/completions")

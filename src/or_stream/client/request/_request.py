@@ -23,7 +23,7 @@ from or_stream.client.request._route import (
     routes_instead_of,
     says_nothing,
 )
-from or_stream.errors import APIStatusError, ConfigurationError, OrStreamError, StreamFailed
+from or_stream.errors import APIStatusError, ConfigurationError, OrStreamError, ServerFailed, StreamFailed
 
 if TYPE_CHECKING:
     from or_stream.catalog import Model
@@ -43,6 +43,7 @@ class Request:
         "_api",
         "_extra",
         "_fields",
+        "_has_failed",
         "_may_change_api",
         "_may_change_modalities",
         "_own_headers",
@@ -69,6 +70,7 @@ class Request:
         self.images_wanted: int = asked["n"] if isinstance(asked.get("n"), int) else 1
         self.save_to: Path | None = checked_folder(options.get("save_to"))
         self.require_image: bool = bool(options.get("require_image"))
+        self._has_failed = False  # over chat, as some models do there that only draw
         self._refusals: tuple[tuple[Route, OrStreamError], ...] = ()  # each of which led to another route
         self.is_decided: bool = not self._may_change_api and not self._may_change_modalities
         if self._api == "images" and "image" not in fields["modalities"]:
@@ -84,9 +86,11 @@ class Request:
     def is_worth_asking(self) -> bool:
         """Whether to ask the catalogue before sending: for a picture, which takes seconds, and where the name does not tell.
 
-        A request for text is never held up: a model that refuses the guess says so at once, and at no cost.
+        A request for text is never held up: a model that refuses the guess says so at once, and at no cost. Only some that draw
+        fail over chat without a word, so that the name does not tell behind a failure.
         """
-        return self._wants_image and (self.route.api == "images" or outputs_by_name(self.model) is None)
+        is_unsure = outputs_by_name(self.model) is None
+        return (is_unsure and self._has_failed) or (self._wants_image and (is_unsure or self.route.api == "images"))
 
     @property
     def corrections(self) -> int:
@@ -125,6 +129,9 @@ class Request:
 
     def correct(self, error: OrStreamError) -> bool:
         """Whether a refusal says that the guess was wrong, and the request is another one now. No route is taken twice."""
+        if isinstance(error, ServerFailed) and self.route.api == "chat" and self._may_change_api and not self._has_failed:
+            self._has_failed, self.is_decided = True, False
+            return False
         taken = {self.route, *(route for route, _ in self._refusals)}
         routes = routes_instead_of(
             self.route,
