@@ -543,18 +543,25 @@ async def test_look_up_of_a_silent_catalogue():
 
 
 async def test_silent_list_of_the_image_api(monkeypatch):
-    """The list of the Image API that does not come costs little, and the other one is there."""
+    """The list of the Image API that does not come costs little and is dropped, and the other one is there."""
     monkeypatch.setattr(_catalog, "_IMAGE_LIST_SECONDS", 0.01)
-    asked = []
+    asked, dropped = [], asyncio.Event()
 
     async def get_json(path, query, wait):
         asked.append(path)
-        return listed("a/b", outputs=("image",))[1] if path == "/models" else await asyncio.Event().wait()
+        if path == "/models":
+            return listed("a/b", outputs=("image",))[1]
+        try:
+            return await asyncio.Event().wait()
+        finally:
+            dropped.set()
 
     catalog = Catalog(get_json, timeouts=Timeouts(), retry=ONCE)
     for _ in range(2):
         assert (await catalog.look_up("a/b")).output_modalities == ("image",)
     assert asked == ["/models", "/images/models"]
+    async with asyncio.timeout(10):
+        await dropped.wait()
 
 
 async def test_look_up(asked):

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from or_stream import BadRequest, Client, ConfigurationError, NotFound, RetryPolicy, Timeouts
+from or_stream import BadRequest, Client, ConfigurationError, NotFound, RetryPolicy, StreamFailed, Timeouts
 from or_stream.catalog import Model
 from or_stream.client import _client
 from or_stream.client.request import Route, build_request
-from or_stream.emulator import Emulator, scenarios
+from or_stream.emulator import Chunk, Emulator, Scenario, scenarios
 from or_stream.emulator.scenarios import image_api
 from or_stream.protocol import ErrorBody
 
@@ -170,7 +170,6 @@ def test_no_correction(model, options, error):
         ("a/image-teller", [refused(), NO_SUCH_PATH], MISMATCH),
         (DRAWS, [refused("Nothing here"), refused()], "Nothing here"),
         (DRAWS, [NO_SUCH_PATH, NO_SUCH_MODEL], "No such model"),
-        (DRAWS, [NO_SUCH_PATH, refused("slow down", 429)], "slow down"),
     ],
 )
 def test_what_is_told(model, errors, told):
@@ -208,6 +207,22 @@ async def test_text_model(client, paths, emulator):
     assert [request.body["modalities"] for request in emulator.requests] == [["image", "text"], ["text"], ["text"]]
 
 
+def test_what_has_another_cause_is_told_alone():
+    """A limit that is reached, behind a correction, has nothing to do with where it was asked."""
+    request = build_request("x", DRAWS, {})
+    request.correct(refused("Not Found"))
+    assert str(request.telling(refused("slow down", 429))) == "HTTP 429: slow down"
+
+
+async def test_no_correction_behind_content(client, paths, emulator):
+    """What has been handed out is not taken back, whatever the service says then."""
+    begun = scenarios.midstream_error_no_choices().steps[:-1]
+    emulator.play(Scenario((*begun, Chunk({"choices": [], "error": {"code": 404, "message": MISMATCH}}))), path="/chat/completions")
+    with pytest.raises(StreamFailed):
+        await client.generate("a lamp", model=DRAWS_UNNAMED)
+    assert paths() == ["/chat/completions"]
+
+
 async def test_model_whose_name_says_nothing(client, paths, emulator):
     """One that only draws refuses both guesses over chat with the 404 for its output; the Image API is remembered."""
     emulator.play(scenarios.refused(404), scenarios.refused(404), path="/chat/completions")
@@ -226,11 +241,15 @@ async def test_model_that_fails_over_chat(emulator, paths):
 
 async def test_model_that_fails_over_chat_where_it_belongs(emulator, paths):
     """One that belongs there is asked there again, and no catalogue where the name tells."""
-    for model, between in ((TALKS, ["/models", "/images/models"]), (DRAWS_AND_TALKS, [])):
+    for model, options, between in (
+        (TALKS, {}, ["/models", "/images/models"]),
+        (TALKS, {"api": "chat", "modalities": ["text"]}, []),
+        (DRAWS_AND_TALKS, {}, []),
+    ):
         emulator.requests.clear()
         emulator.play(scenarios.refused(500), scenarios.refused(500), path="/chat/completions")
         async with Client(api_key="test", base_url=emulator.base_url, retry=RetryPolicy(base_seconds=0)) as client:
-            await client.generate("hi", model=model)
+            await client.generate("hi", model=model, **options)
         assert paths() == ["/chat/completions", *between, *["/chat/completions"] * 2]
 
 

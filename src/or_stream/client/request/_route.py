@@ -61,8 +61,6 @@ def routes_instead_of(
             return (*drawing, *talking) if "chat" in right or not right else ()
         return (IMAGES,) if may_use_images and ("images" in right or not right) else ()
     if is_for_its_output(error):
-        if refused.api == "images":
-            return talking
         drawing = (IMAGES if may_use_images else DRAW,)
         return (*drawing, *talking) if "image" in model.lower() else (*talking, *drawing)
     return (DRAW, *talking) if refused.api == "images" and says_nothing(error, model) else ()
