@@ -217,7 +217,9 @@ def test_what_has_another_cause_is_told_alone():
 async def test_no_correction_behind_content(client, paths, emulator):
     """What has been handed out is not taken back, whatever the service says then."""
     begun = scenarios.midstream_error_no_choices().steps[:-1]
-    emulator.play(Scenario((*begun, Chunk({"choices": [], "error": {"code": 404, "message": MISMATCH}}))), path="/chat/completions")
+    emulator.play(
+        Scenario((*begun, Chunk({"choices": [], "error": {"code": 404, "message": MISMATCH}}))), path="/chat/completions"
+    )
     with pytest.raises(StreamFailed):
         await client.generate("a lamp", model=DRAWS_UNNAMED)
     assert paths() == ["/chat/completions"]
