@@ -94,6 +94,10 @@ class Clocks:
             self._arm(self._requested_at, _FOREVER)
         return HeadersWait(self, self._timeouts.connect)
 
+    def seconds_left(self) -> float:
+        """Until the first of the clocks that run now runs out."""
+        return self._first_end()[0] - monotonic()
+
     def begin_headers(self, timeout: asyncio.Timeout) -> None:
         """`timeout` is what a clock that runs out ends, and `stop`."""
         self._interruptible = timeout
@@ -203,7 +207,7 @@ class HeadersWait:
 
     def seconds_left(self) -> float:
         """Until a clock runs out, that for the connection left aside."""
-        return self._deadline - asyncio.get_running_loop().time()
+        return self._clocks.seconds_left()
 
     def connecting(self, runs: bool) -> None:
         """For whoever makes a connection: it is being made, or that is over. The connect clock runs between the two."""
