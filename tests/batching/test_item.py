@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
-from or_stream import ConfigurationError, Image, Message
+from or_stream import ConfigurationError, Image, Message, Picture
 from or_stream.batching.records import read_task
 from or_stream.batching.records._item import file_stem
 
@@ -72,6 +73,14 @@ def test_addresses_and_messages_have_keys():
     keys = {key_of("hi", images=[given]) for given in ("https://a/b.png", "data:image/png;base64,AA==", image)}
     keys |= {key_of([Message(text=text)]) for text in ("a", "b")}
     assert len(keys) == 5
+
+
+def test_picture_of_pillow_counts_by_its_pixels():
+    """Two that show the same are the same request; wishes and another pixel make another one."""
+    one, same, other = (PIL.Image.new("RGB", (2, 2), colour) for colour in ("red", "red", "blue"))
+    assert key_of("hi", images=[one]) == key_of("hi", images=[same]) != key_of("hi", images=[other])
+    keys = {key_of("hi", images=[given]) for given in (one, Picture(one), Picture(one, max_pixels=1), Picture(one, detail="low"))}
+    assert len(keys) == 4
 
 
 @pytest.mark.parametrize(

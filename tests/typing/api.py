@@ -6,12 +6,15 @@ Only what the contract promises is written here; `assert_type` says what a check
 from pathlib import Path
 from typing import Any, assert_never, assert_type
 
+import PIL.Image
+
 from or_stream import (
     BatchItem,
     BatchRun,
     BatchStats,
     ChatStream,
     Client,
+    Picture,
     RetryPolicy,
     Timeouts,
     batch,
@@ -58,12 +61,12 @@ async def loop_over_events() -> None:
                 pass
 
 
-async def use_as_scope(folder: Path) -> Message:
+async def use_as_scope(folder: Path, pillow: PIL.Image.Image) -> Message:
     """A scope, with every view of the stream and what is known about it."""
     async with stream(
         [{"role": "user", "content": "a lighthouse"}],
         model="a/model",
-        images=["lighthouse.png", folder / "other.png", b"", Image()],
+        images=["lighthouse.png", folder / "other.png", b"", Image(), pillow, Picture(pillow, max_pixels=10, detail="low")],
         system="You draw.",
         modalities=["image", "text"],
         save_to=folder,

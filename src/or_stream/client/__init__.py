@@ -5,7 +5,7 @@ from or_stream.client._clocks import Timeouts
 from or_stream.client._image_fetching import fetch_image
 from or_stream.client._retry import RetryPolicy
 from or_stream.client._stream import ChatStream, StreamStats
-from or_stream.client.request import DEFAULT_MODEL, GenerationOptions, ImageConfig, ImageInput, MessageParam
+from or_stream.client.request import DEFAULT_MODEL, GenerationOptions, ImageConfig, ImageInput, MessageParam, Picture
 
 __all__ = [
     "DEFAULT_BASE_URL",
@@ -16,6 +16,7 @@ __all__ = [
     "ImageConfig",
     "ImageInput",
     "MessageParam",
+    "Picture",
     "RetryPolicy",
     "StreamStats",
     "Timeouts",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from or_stream.client import DEFAULT_MODEL
+from or_stream.client import DEFAULT_MODEL, Picture
 from or_stream.errors import ConfigurationError, OrStreamError
 from or_stream.values import Image, Message
 
@@ -87,6 +87,8 @@ def identify(prompt: Any, model: str, options: Mapping[str, Any]) -> str:
 
 
 def _picture(image: Any) -> Any:
+    if isinstance(image, Picture):
+        return [_picture(image.source), image.max_pixels, image.detail]
     if isinstance(image, str | os.PathLike) and not (isinstance(image, str) and re.match(r"https?://|data:", image)):
         try:
             return _digest(Path(image).read_bytes())
@@ -106,6 +108,8 @@ def _plain(value: Any) -> Any:
         return _digest(bytes(value))
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if hasattr(value, "getpalette"):  # a picture of Pillow: its pixels, as what they are encoded to depends on versions
+        return [value.mode, value.size, value.getpalette(), _digest(value.tobytes())]
     raise TypeError(f"{type(value).__name__} is no JSON value")
 
 

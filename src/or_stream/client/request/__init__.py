@@ -8,8 +8,10 @@ from or_stream.client.request._options import (
     ImageConfig,
     ImageInput,
     MessageParam,
+    Picture,
     Prompt,
 )
+from or_stream.client.request._pictures import image_part, loaded_picture
 from or_stream.client.request._request import Request, build_request, checked_folder
 from or_stream.client.request._route import Route
 
@@ -20,10 +22,13 @@ __all__ = [
     "ImageConfig",
     "ImageInput",
     "MessageParam",
+    "Picture",
     "Prompt",
     "Request",
     "Route",
     "build_request",
     "checked_folder",
     "checked_headers",
+    "image_part",
+    "loaded_picture",
 ]

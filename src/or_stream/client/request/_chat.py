@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from or_stream.client.request._options import BODY_OPTIONS, Prompt
-from or_stream.client.request._pictures import image_url
+from or_stream.client.request._options import BODY_OPTIONS, Picture, Prompt
+from or_stream.client.request._pictures import image_part
 from or_stream.errors import ConfigurationError
 from or_stream.values import Image, Message
 
@@ -66,11 +66,11 @@ def _messages(prompt: Prompt, options: Mapping[str, Any]) -> list[dict[str, Any]
             )
         messages.insert(0, {"role": "system", "content": system})
     images = options.get("images") or ()
-    if isinstance(images, str | bytes | bytearray | os.PathLike | Image) or not isinstance(images, Iterable):
+    if isinstance(images, str | bytes | bytearray | os.PathLike | Image | Picture) or not isinstance(images, Iterable):
         raise ConfigurationError("images must be a list: use images=[...]")
     if images:
         # The service wants the text first, then the images (docs: guides/overview/multimodal/images).
-        parts = [{"type": "image_url", "image_url": {"url": image_url(image)}} for image in images]
+        parts = [image_part(image) for image in images]
         if messages[-1].get("role") != "user":
             messages.append({"role": "user", "content": []})
         content = messages[-1].get("content") or []

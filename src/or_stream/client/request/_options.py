@@ -3,8 +3,10 @@
 import difflib
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, TypedDict, get_type_hints
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol, TypedDict, get_args, get_type_hints
 
+from or_stream._short_repr import ShortRepr
 from or_stream.client._clocks import Timeouts
 from or_stream.client._retry import RetryPolicy
 from or_stream.errors import ConfigurationError
@@ -18,6 +20,7 @@ __all__ = [
     "ImageConfig",
     "ImageInput",
     "MessageParam",
+    "Picture",
     "Prompt",
     "check_options",
 ]
@@ -25,8 +28,58 @@ __all__ = [
 DEFAULT_MODEL: Final = "google/gemini-2.5-flash-image"
 """A model that answers with text and pictures. Set $OR_STREAM_MODEL, or pass `model=`, for another."""
 
-ImageInput = str | os.PathLike[str] | bytes | Image
-"""A picture to send: the path of a file, its bytes, an http(s) address, a data URL, or an `Image` of an earlier answer."""
+Detail = Literal["auto", "low", "high", "original"]
+
+
+class PillowImage(Protocol):
+    """A `PIL.Image.Image`, told by what it has, so that the types need no Pillow."""
+
+    format: str | None
+
+    def getpalette(self) -> list[int] | None:
+        """Its colours, where a pixel is the number of one."""
+
+    def tobytes(self) -> bytes:
+        """Its pixels."""
+
+    @property
+    def mode(self) -> str:
+        """What a pixel is made of."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Picture(ShortRepr):
+    """A picture to send, with wishes: `images=[Picture("photo.jpg", max_pixels=1_000_000)]`.
+
+    `max_pixels`: a picture that has more is made smaller, upright and in the same proportions, which takes Pillow
+    (`pip install 'or-stream[pillow]'`); of an animated one the first frame is sent. One that has no more goes out as it is, and
+    without `max_pixels` every one does. `detail`: how closely a model looks, in chat; the Image API has nothing like it, and is
+    not told. Raises ConfigurationError for other values; for an address with `max_pixels`, when it is sent.
+    """
+
+    source: "ImageSource"
+    max_pixels: int | None = field(default=None, kw_only=True)
+    detail: Detail | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.source, Picture):
+            raise ConfigurationError("a Picture is made of a path, bytes, an address, an Image or a PIL image, not of a Picture")
+        count = self.max_pixels
+        if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
+            raise ConfigurationError(f"max_pixels must be a whole number from 1 on, or None, not {count!r}")
+        if self.detail is not None and self.detail not in get_args(Detail):
+            raise ConfigurationError(f'detail must be "auto", "low", "high" or "original", not {self.detail!r}')
+
+
+ImageSource = str | os.PathLike[str] | bytes | Image | PillowImage
+
+ImageInput = ImageSource | Picture
+"""A picture to send: the path of a file, its bytes, an http(s) address, a data URL, an `Image` of an earlier answer, a PIL image,
+or a `Picture` of one of these with wishes."""
 
 MessageParam = Mapping[str, Any] | Message
 """A message of a conversation: as the API wants it, or the `Message` of an earlier turn."""

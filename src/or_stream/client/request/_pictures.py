@@ -3,46 +3,80 @@
 import os
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from or_stream.client.request._options import ImageInput
+from or_stream.client.request._options import ImageInput, ImageSource, Picture
+from or_stream.client.request._pillow import is_pillow, pillow_bytes, shrunk
 from or_stream.errors import ConfigurationError
 from or_stream.values import Image
 
-__all__ = ["image_url"]
+__all__ = ["image_part", "loaded_picture"]
 
 # https://openrouter.ai/docs/guides/overview/multimodal/images: the kinds that chat completions take.
 _ACCEPTED: Final = frozenset(("image/png", "image/jpeg", "image/webp", "image/gif"))
 
 
-def image_url(image: ImageInput) -> str:
-    """An address or a data URL for a picture to send.
+def image_part(image: ImageInput) -> dict[str, Any]:
+    """The part of a chat message that shows a picture. Raises what `loaded_picture` raises."""
+    image_url = {"url": loaded_picture(image).data_url()}
+    if isinstance(image, Picture) and image.detail is not None:
+        image_url["detail"] = image.detail
+    return {"type": "image_url", "image_url": image_url}
+
+
+def loaded_picture(image: ImageInput) -> Image:
+    """A picture to send, in memory, or an Image that is only its address.
 
     Raises ConfigurationError, which names the picture, for a file that cannot be read and for what is empty, cut short or of a
-    kind that the service does not take. What an address leads to is not looked at. The bytes are sent as they are, EXIF included.
+    kind that the service does not take. What an address leads to is not looked at. Bytes are sent as they are, EXIF included,
+    unless a `Picture` asks for fewer pixels; a picture of Pillow is encoded, and turned as its EXIF says.
     """
-    if isinstance(image, str) and re.match(r"(https?://|data:)", image, re.IGNORECASE):
-        return image
-    if isinstance(image, Image):
-        if image.url is not None and not image.data and image.path is None:
-            return image.url
-        name = repr(image)
-    elif isinstance(image, bytes | bytearray):
-        name = f"the image of {len(image)} bytes"
-    elif isinstance(image, str | os.PathLike):
-        name = f"the image {os.fspath(image)!r}"
+    max_pixels = None
+    if isinstance(image, Picture):
+        max_pixels = image.max_pixels
+        image = image.source
+    address = _address_of(image)
+    if address is not None:
+        if max_pixels is not None:
+            raise ConfigurationError(
+                "max_pixels needs the picture, not its address: pass its bytes, or what `await fetch_image(...)` gets"
+            )
+        return address
+    if is_pillow(image):
+        name = f"the PIL image of {image.size[0]} x {image.size[1]} pixels"
+        data = pillow_bytes(image, max_pixels, name)
+        max_pixels = None
     else:
-        raise ConfigurationError(f"an image must be a path, bytes, an address or an Image, not {type(image).__name__}")
-    loaded = Image.from_bytes(_bytes_of(image, name))
+        name = _name_of(image)
+        data = _bytes_of(image, name)
+    loaded = Image.from_bytes(data)
     _check(loaded, name)
-    return loaded.data_url()
+    return loaded if max_pixels is None else Image.from_bytes(shrunk(data, max_pixels, name))
 
 
-def _bytes_of(image: ImageInput, name: str) -> bytes:
+def _address_of(image: ImageSource) -> Image | None:
+    if isinstance(image, str) and re.match(r"(https?://|data:)", image, re.IGNORECASE):
+        return Image(url=image)
+    if isinstance(image, Image) and image.url is not None and not image.data and image.path is None:
+        return image
+    return None
+
+
+def _name_of(image: ImageSource) -> str:
+    if isinstance(image, Image):
+        return repr(image)
+    if isinstance(image, bytes | bytearray):
+        return f"the image of {len(image)} bytes"
+    if isinstance(image, str | os.PathLike):
+        return f"the image {os.fspath(image)!r}"
+    raise ConfigurationError(f"an image must be a path, bytes, an address, an Image or a PIL image, not {type(image).__name__}")
+
+
+def _bytes_of(image: ImageSource, name: str) -> bytes:
     if isinstance(image, bytes | bytearray):
         return bytes(image)
     try:
-        return image.read_bytes() if isinstance(image, Image) else Path(image).read_bytes()
+        return image.read_bytes() if isinstance(image, Image) else Path(image).read_bytes()  # type: ignore[arg-type]  # see _name_of
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"cannot read {name}: {error}") from error
 
