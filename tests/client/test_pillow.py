@@ -299,11 +299,12 @@ def test_without_pillow():
         import sys
         sys.modules["PIL"] = None
         from or_stream import ConfigurationError, Picture
-        from or_stream.client.request import image_part
+        from or_stream.client.request import messages_of
         from or_stream.emulator import picture
-        print(image_part(Picture(picture("a", 8, 8), detail="low"))["image_url"]["detail"])
+        (message,) = messages_of("hi", [Picture(picture("a", 8, 8), detail="low")])
+        print(message["content"][1]["image_url"]["detail"])
         try:
-            image_part(Picture(picture("a", 8, 8), max_pixels=10))
+            messages_of("hi", [Picture(picture("a", 8, 8), max_pixels=10)])
         except ConfigurationError as error:
             print(error)
     """

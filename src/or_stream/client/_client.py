@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 from urllib.parse import urlsplit
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from or_stream.catalog import Credits, Endpoint, Generation, Key, Model, ModelFilter, Receipt
     from or_stream.client._catalog import Catalog
 
-__all__ = ["DEFAULT_BASE_URL", "Client", "generate", "stream"]
+__all__ = ["DEFAULT_BASE_URL", "Client", "generate", "open_stream", "stream"]
 
 DEFAULT_BASE_URL: Final = "https://openrouter.ai/api/v1"
 
@@ -137,7 +137,7 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client of {self._base_url}>"
 
-    def _open(self, request: Request, options: GenerationOptions) -> ChatStream:
+    def _open(self, request: Request, options: GenerationOptions, **hooks: Any) -> ChatStream:
         return ChatStream(
             request,
             self._send,
@@ -145,6 +145,7 @@ class Client:
             retry=options.get("retry") or self._retry,
             limits=self._limits,
             settle=self._settle,
+            **hooks,
         )
 
     async def _settle(
@@ -208,6 +209,20 @@ async def generate(
 ) -> Message:
     """One generation, waited for; see `Client.generate`. Without `client`, as in `stream`."""
     return await (client or _SharedClient()).generate(prompt, model=model, **options)
+
+
+def open_stream(
+    client: Client | None,
+    request: Request,
+    options: GenerationOptions,
+    *,
+    prepare: Callable[[], Awaitable[Request]],
+    when_complete: Callable[[Message], None],
+) -> ChatStream:
+    """A stream for the layers above. `prepare` is awaited once, before anything is sent: what it returns is sent, what it raises
+    is the stream's failure. `when_complete` is called once, with the message of an honest end. Without `client`, as in `stream`.
+    """
+    return (client or _SharedClient())._open(request, options, prepare=prepare, when_complete=when_complete)  # noqa: SLF001
 
 
 class _SharedClient(Client):

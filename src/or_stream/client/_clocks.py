@@ -1,4 +1,4 @@
-"""Timeouts, and the clocks of one stream that hold it to them.
+"""Timeouts, the clocks of one stream that hold it to them, and what a stream took.
 
 A timer is moved only when it goes off, so that neither a request nor an event moves any.
 """
@@ -9,13 +9,32 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from or_stream.errors import ConfigurationError, OrStreamError, StreamTimeout, TimeoutPhase
+from or_stream.events import (
+    AnnotationDelta,
+    AudioDelta,
+    ImageDelta,
+    ImageEnd,
+    ImagePreview,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+)
 
-__all__ = ["Clocks", "HeadersWait", "Timeouts"]
+__all__ = ["CONTENT", "Clocks", "HeadersWait", "StreamStats", "Timeouts"]
 
 _FOREVER = float("inf")
+CONTENT: Final = frozenset(
+    (
+        *(TextDelta, ReasoningDelta, RefusalDelta, ImageDelta, ImageEnd, ImagePreview, AudioDelta),
+        *(ToolCallStart, ToolCallDelta, AnnotationDelta),
+    )
+)
+"""The events that are content for the clocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +59,19 @@ class Timeouts:
                 raise ConfigurationError(
                     f"Timeouts.{clock.name} must be more than 0 seconds, or None for no limit, not {seconds!r}"
                 )
+
+
+@dataclass(slots=True)
+class StreamStats:
+    """What one stream took. Times are in seconds since the first request, None until it has come to that."""
+
+    seconds_to_headers: float | None = None
+    seconds_to_first_content: float | None = None
+    seconds: float = 0.0
+    bytes: int = 0
+    events: int = 0
+    heartbeats: int = 0
+    attempts: int = 0
 
 
 class Clocks:

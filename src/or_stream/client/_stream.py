@@ -4,66 +4,32 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from or_stream.client._clocks import Clocks, HeadersWait, Timeouts
+from or_stream.client._clocks import CONTENT, Clocks, HeadersWait, StreamStats, Timeouts
 from or_stream.client._image_files import FileSink, new_stem
 from or_stream.client._retry import RetryPolicy, seconds_before_retry
 from or_stream.client._view import View, image_of, text_of
 from or_stream.client.request import Request
 from or_stream.client.transport import Response
 from or_stream.errors import ConfigurationError, ImageNotSaved, NoImageProduced, OrStreamError, StreamTruncated
-from or_stream.events import (
-    AnnotationDelta,
-    AudioDelta,
-    Event,
-    Heartbeat,
-    ImageDelta,
-    ImageEnd,
-    ImagePreview,
-    ReasoningDelta,
-    RefusalDelta,
-    Restart,
-    StreamEnd,
-    TextDelta,
-    ToolCallDelta,
-    ToolCallStart,
-)
+from or_stream.events import Event, Heartbeat, Restart, StreamEnd
 from or_stream.protocol import ImageSink, Limits, Pipeline
 from or_stream.values import Image, Message, Status
 
 if TYPE_CHECKING:
     from or_stream.catalog import Receipt
 
-__all__ = ["ChatStream", "StreamStats"]
+__all__ = ["ChatStream"]
 
-_CONTENT: Final = frozenset(
-    (
-        *(TextDelta, ReasoningDelta, RefusalDelta, ImageDelta, ImageEnd, ImagePreview, AudioDelta),
-        *(ToolCallStart, ToolCallDelta, AnnotationDelta),
-    )
-)
 # Text is parsed in slices of this size, so that the first event of a large read waits neither for the parsing of all the others
 # nor for those of other streams.
 _SLICE_BYTES: Final = 2**16
 
 Send = Callable[[Request, HeadersWait], Awaitable[Response]]
 Settle = Callable[[Message, Mapping[str, Any], str | None, float], Awaitable["Receipt"]]
-
-
-@dataclass(slots=True)
-class StreamStats:
-    """What one stream took. Times are in seconds since the first request, None until it has come to that."""
-
-    seconds_to_headers: float | None = None
-    seconds_to_first_content: float | None = None
-    seconds: float = 0.0
-    bytes: int = 0
-    events: int = 0
-    heartbeats: int = 0
-    attempts: int = 0
 
 
 class ChatStream:
@@ -75,9 +41,20 @@ class ChatStream:
     """
 
     def __init__(
-        self, request: Request, send: Send, *, timeouts: Timeouts, retry: RetryPolicy, limits: Limits, settle: Settle
+        self,
+        request: Request,
+        send: Send,
+        *,
+        timeouts: Timeouts,
+        retry: RetryPolicy,
+        limits: Limits,
+        settle: Settle,
+        prepare: Callable[[], Awaitable[Request]] | None = None,
+        when_complete: Callable[[Message], None] | None = None,
     ) -> None:
         self._request = request
+        self._prepare = prepare  # the request to send instead, made when it comes to that
+        self._when_complete = when_complete  # told once, of an honest end alone
         self._send = send
         self._settle = settle
         self._timeouts = timeouts
@@ -220,6 +197,11 @@ class ChatStream:
             self._loop = asyncio.get_running_loop()
             self._clocks = Clocks(self._loop, self._timeouts)
             self._status = "streaming"
+        if self._prepare is not None:
+            prepare, self._prepare = self._prepare, None
+            self._request = await prepare()
+            if self._is_left():
+                return
         if self._pause_seconds:
             await self._clocks.pause(self._pause_seconds)
             if self._is_left():
@@ -294,7 +276,7 @@ class ChatStream:
         assert self._clocks is not None
         self._stats.events += len(events)
         kinds = set(map(type, events))
-        if kinds.isdisjoint(_CONTENT):
+        if kinds.isdisjoint(CONTENT):
             # What it takes to look through the bytes counts too: those of a flood of comments are always there.
             self._clocks.end_wait()
         else:
@@ -320,6 +302,8 @@ class ChatStream:
             events.pop()
             self._failure = self._described(shortfall)
         self._end("complete" if shortfall is None else "failed")
+        if shortfall is None and self._when_complete is not None:
+            self._when_complete(end.message)
 
     def _shortfall(self, message: Message) -> OrStreamError | None:
         """What a message lacks that came to an honest end."""

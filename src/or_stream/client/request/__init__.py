@@ -1,5 +1,6 @@
 """Arguments -> requests: their JSON bodies and headers. Pure but for reading the pictures that are sent in."""
 
+from or_stream.client.request._chat import checked_images, messages_of
 from or_stream.client.request._encoding import checked_headers
 from or_stream.client.request._options import (
     DEFAULT_MODEL,
@@ -10,8 +11,9 @@ from or_stream.client.request._options import (
     MessageParam,
     Picture,
     Prompt,
+    check_options,
 )
-from or_stream.client.request._pictures import image_part, loaded_picture
+from or_stream.client.request._pictures import loaded_picture
 from or_stream.client.request._request import Request, build_request, checked_folder
 from or_stream.client.request._route import Route
 
@@ -27,8 +29,10 @@ __all__ = [
     "Request",
     "Route",
     "build_request",
+    "check_options",
     "checked_folder",
     "checked_headers",
-    "image_part",
+    "checked_images",
     "loaded_picture",
+    "messages_of",
 ]

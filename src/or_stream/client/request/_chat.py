@@ -4,12 +4,12 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from or_stream.client.request._options import BODY_OPTIONS, Picture, Prompt
+from or_stream.client.request._options import BODY_OPTIONS, ImageInput, Picture, Prompt
 from or_stream.client.request._pictures import image_part
 from or_stream.errors import ConfigurationError
 from or_stream.values import Image, Message
 
-__all__ = ["chat_body"]
+__all__ = ["chat_body", "checked_images", "messages_of"]
 
 
 def chat_body(prompt: Prompt, model: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,20 +57,23 @@ def _modalities(options: Mapping[str, Any]) -> list[str]:
 
 
 def _messages(prompt: Prompt, options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    messages = _conversation(prompt)
+    messages = messages_of(prompt, options.get("images"))
     system = options.get("system")
     if system is not None:
-        if messages and messages[0].get("role") == "system":
+        if messages[0].get("role") == "system":
             raise ConfigurationError(
                 "there is a system message in the conversation already: pass `system` or that message, not both"
             )
         messages.insert(0, {"role": "system", "content": system})
-    images = options.get("images") or ()
-    if isinstance(images, str | bytes | bytearray | os.PathLike | Image | Picture) or not isinstance(images, Iterable):
-        raise ConfigurationError("images must be a list: use images=[...]")
-    if images:
-        # The service wants the text first, then the images (docs: guides/overview/multimodal/images).
-        parts = [image_part(image) for image in images]
+    return messages
+
+
+def messages_of(prompt: Prompt, images: Sequence[ImageInput] | None) -> list[dict[str, Any]]:
+    """The messages of a prompt, with its pictures in the last one. Raises ConfigurationError for what cannot be sent."""
+    messages = _conversation(prompt)
+    # The service wants the text first, then the images (docs: guides/overview/multimodal/images).
+    parts = [image_part(image) for image in checked_images(images)]
+    if parts:
         if messages[-1].get("role") != "user":
             messages.append({"role": "user", "content": []})
         content = messages[-1].get("content") or []
@@ -79,6 +82,13 @@ def _messages(prompt: Prompt, options: Mapping[str, Any]) -> list[dict[str, Any]
             raise ConfigurationError("images can only be added to a message whose content is text or a list of parts")
         messages[-1] = {**messages[-1], "content": [*content, *parts]}
     return messages
+
+
+def checked_images(images: Sequence[ImageInput] | None) -> list[ImageInput]:
+    """The pictures of a request as a list. Raises ConfigurationError for one picture that is in no list."""
+    if isinstance(images, str | bytes | bytearray | os.PathLike | Image | Picture) or not isinstance(images or (), Iterable):
+        raise ConfigurationError("images must be a list: use images=[...]")
+    return list(images or ())
 
 
 def _conversation(prompt: Prompt) -> list[dict[str, Any]]:
