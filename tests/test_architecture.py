@@ -39,6 +39,7 @@ NOT_FOR_ONE_REQUEST = {
     "or_stream.batching",
     "or_stream.catalog",
     "or_stream.cli",
+    "or_stream.conversation",
     "or_stream.emulator",
     "or_stream.relay",
     "PIL",
@@ -55,7 +56,7 @@ FORBIDDEN_IN_PROTOCOL = {"aiohttp", "asyncio", "logging", "os", "random", "socke
 _VALUES = {"_image_format", "_model_families", "_short_repr", "errors", "values"}
 _PROTOCOL = _VALUES | {"events", "protocol", "sse"}
 _CLIENT = _PROTOCOL | {"catalog", "client"}
-_EVERYTHING = _CLIENT | {"", "batching", "emulator", "emulator.recording", "relay"}
+_EVERYTHING = _CLIENT | {"", "batching", "conversation", "emulator", "emulator.recording", "relay"}
 LAYERS: dict[str, set[str]] = {
     "_image_format": set(),
     "_model_families": set(),
@@ -71,8 +72,9 @@ LAYERS: dict[str, set[str]] = {
     "emulator": set(),  # it must not share the client's mistakes
     "emulator.recording": _PROTOCOL | {"emulator"},
     "batching": _CLIENT,
+    "conversation": _CLIENT,
     "cli": _EVERYTHING,
-    "": _CLIENT | {"batching"},
+    "": _CLIENT | {"batching", "conversation"},
     "__main__": {"cli"},
     "pytest_or_stream": {"emulator"},  # outside the package, because pytest loads it in every run
 }
@@ -308,6 +310,7 @@ VIOLATIONS = [
     (wrong_ways, {"emulator._server": "from ..client import Client"}),
     (wrong_ways, {"emulator._server": "from or_stream.relay import asgi"}),
     (wrong_ways, {"batching._runner": "from or_stream.cli import main"}),
+    (wrong_ways, {"conversation._turn": "from or_stream.batching import batch"}),
     (wrong_ways, {"client._client": "from or_stream import stream"}),
     (wrong_ways, {"__init__": "from or_stream.emulator import Emulator"}),
     (unknown_layers, {"telemetry": ""}),

@@ -8,6 +8,8 @@ The layers, each of which imports only those to its left:
     what can   what you  what      bytes   bytes      one       many at     the command
     go wrong   keep      happens   to SSE  to events  request   once        or-stream
 
+`conversation` stands beside `batching`: turns that are kept and sent back.
+
 `or_stream.emulator` is a provider in a box, for tests.
 A layer is loaded when the first of its names is used: `import or_stream` alone loads none.
 """
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
         generate,
         stream,
     )
+    from or_stream.conversation import Conversation, Turn
     from or_stream.errors import (
         APIStatusError,
         AuthenticationFailed,
@@ -100,6 +103,7 @@ __all__ = [
     "Client",
     "ConfigurationError",
     "ConnectionFailed",
+    "Conversation",
     "Event",
     "GenerationOptions",
     "Heartbeat",
@@ -147,6 +151,7 @@ __all__ = [
     "ToolCallDelta",
     "ToolCallEnd",
     "ToolCallStart",
+    "Turn",
     "Usage",
     "UsageUpdate",
     "batch",
@@ -156,7 +161,7 @@ __all__ = [
     "stream",
 ]
 
-_LAYERS: Final = ("errors", "values", "events", "sse", "protocol", "client", "batching")
+_LAYERS: Final = ("errors", "values", "events", "sse", "protocol", "client", "conversation", "batching")
 """Where the names above are looked for, lowest layer first."""
 
 

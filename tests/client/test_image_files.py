@@ -1,10 +1,12 @@
 """Images written to a folder while they arrive."""
 
 import asyncio
+import gc
 import hashlib
 import re
 import resource
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -228,6 +230,19 @@ async def test_killed_while_writing(emulator, tmp_path):
     assert unfinished[0].startswith(".")
     (whole,) = set(names_in(tmp_path)) - set(unfinished)
     assert (tmp_path / whole).read_bytes() == scenarios.specimen()
+
+
+async def test_finished_stream_is_freed(client, tmp_path):
+    """With its request, pictures that were sent in among it, when the last reference goes and not when the collector runs."""
+    stream = client.stream("x", save_to=tmp_path)
+    await stream.final()
+    freed = weakref.ref(stream)
+    gc.disable()
+    try:
+        del stream
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 async def test_full_disk_loses_nothing(emulator, client, tmp_path, full_after):

@@ -69,7 +69,7 @@ class ChatStream:
         self._unread, self._unread_from = b"", 0  # a large read, of which the first bytes have been read
         self._has_handed_out = False  # anything but heartbeats, so that another request would repeat it
         self._is_reading = False
-        self._unsaved: ImageNotSaved | None = None
+        self._unsaved: list[ImageNotSaved] = []
         self._pause_seconds = 0.0  # before the next request
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clocks: Clocks | None = None
@@ -314,7 +314,7 @@ class ChatStream:
                 text=message.text,
                 native_finish_reason=message.native_finish_reason,
             )
-        return self._unsaved
+        return self._unsaved[0] if self._unsaved else None
 
     def _fail(self, failure: OrStreamError) -> None:
         """Have the request sent again after a pause, or make the failure the end."""
@@ -375,8 +375,7 @@ class ChatStream:
         if folder is None:
             return None
         stem = new_stem()
-        self._unsaved = None
-        return lambda index: FileSink(folder, stem, index, self._note_unsaved)
-
-    def _note_unsaved(self, failure: ImageNotSaved) -> None:
-        self._unsaved = self._unsaved or failure
+        unsaved: list[ImageNotSaved] = []
+        self._unsaved = unsaved
+        # Without `self`: the pipeline holds this, and a stream that holds itself stays, with its request, for the collector.
+        return lambda index: FileSink(folder, stem, index, unsaved.append)
