@@ -1,18 +1,17 @@
-"""A conversation: the message of one turn goes into the next as it is, with its pictures and its reasoning details."""
+"""A picture edited in two turns: the conversation keeps it in a file, sends it back with the second request, and can be saved."""
 
 import asyncio
 
-from or_stream import Client, Message
+from or_stream import Client, Conversation
 
 
 async def main() -> None:
-    conversation: list[dict[str, str] | Message] = []
     async with Client() as client:
-        for turn, request in enumerate(("Draw a fishing village", "Now make it night")):
-            conversation.append({"role": "user", "content": request})
-            message = await client.generate(conversation, require_image=True)
-            conversation.append(message)
-            print(f"{request}: {message.images[0].save(f'out/village-{turn}')}")
+        conversation = Conversation(client=client, save_to="out", require_image=True)
+        for request in ("Draw a fishing village", "Now make it night"):
+            message = await conversation.generate(request)
+            print(f"{request}: {message.images[0].path}")
+    print("to go on another day, Conversation.load:", conversation.save("out/village.json"))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from or_stream import Conversation, Image
 from or_stream.emulator import Emulator, WaitFor, scenarios
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -79,8 +80,9 @@ async def test_edit_picture_in_two_turns(emulator, tmp_path):
     user, assistant, request = emulator.requests[1].body["messages"]
     assert [user["content"], request["content"]] == ["Draw a fishing village", "Now make it night"]
     assert assistant["reasoning_details"] == details
-    assert [image["image_url"]["url"][:22] for image in assistant["images"]] == ["data:image/png;base64,"]
-    assert output.splitlines()[1] == f"Now make it night: {Path('out', 'village-1.png')}"
+    *saved, conversation = [line.rpartition(": ")[2] for line in output.splitlines()]
+    assert assistant["images"][0]["image_url"]["url"] == Image.from_file(tmp_path / saved[0]).data_url()
+    assert len(Conversation.load(tmp_path / conversation)) == len(saved) == 2
 
 
 async def test_many_at_once(emulator, tmp_path):

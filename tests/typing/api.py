@@ -14,9 +14,11 @@ from or_stream import (
     BatchStats,
     ChatStream,
     Client,
+    Conversation,
     Picture,
     RetryPolicy,
     Timeouts,
+    Turn,
     batch,
     fetch_image,
     generate,
@@ -97,6 +99,22 @@ async def use_client(earlier: Message) -> None:
         assert_type(client.stream([earlier, {"role": "user", "content": "and at night?"}]), ChatStream)
         assert_type(await client.generate("a lighthouse"), Message)
         assert_type(await generate("a lighthouse", client=client), Message)
+
+
+async def use_conversation(client: Client, path: Path) -> None:
+    """Turns, with a client and without, kept, forgotten, saved and loaded."""
+    conversation = Conversation(client=client, model="a/model", system="You draw.", save_to=path, temperature=0.5)
+    assert_type(await conversation.generate("a lighthouse", images=[path], require_image=True), Message)
+    assert_type(conversation.stream([{"role": "tool", "tool_call_id": "a", "content": "4"}]), ChatStream)
+    conversation.add("a boat", Message(text="here"), images=["https://a.example/b.png"])
+    assert_type(conversation.turns, tuple[Turn, ...])
+    assert_type([turn.images for turn in conversation], list[tuple[Image, ...]])
+    assert_type(conversation.messages, list[Message])
+    conversation.forget_pictures(keep_last=1)
+    conversation.forget_turns(keep_last=10)
+    assert_type(conversation.undo(), Turn)
+    assert_type(conversation.save(path / "chat.json"), Path)
+    assert_type(Conversation.load(path / "chat.json", temperature=0.5), Conversation)
 
 
 async def use_batch(client: Client, folder: Path) -> list[BatchItem]:
