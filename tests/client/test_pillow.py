@@ -99,6 +99,12 @@ def test_jpeg_is_not_coarser():
     assert opened(source).quantization == sent(opened(source)).quantization
 
 
+def test_grey_jpeg_stays_grey():
+    """One channel is one channel."""
+    image = sent(opened(in_file("JPEG", halves("L"))))
+    assert (image.format, image.mode) == ("JPEG", "L")
+
+
 def test_photo_of_two_pictures_is_a_jpeg():
     """MPO, as phones make it, goes out as the JPEG that it begins with."""
     data = in_file("MPO", save_all=True, append_images=[halves()])

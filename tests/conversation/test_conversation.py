@@ -90,6 +90,22 @@ async def test_smaller_picture_is_the_one_that_is_kept(emulator, conversation):
     assert (conversation.turns[0].images[0].width, sent(emulator, 0)[0]) == (10, sent(emulator, 1)[0])
 
 
+async def test_smaller_picture_of_a_file_is_kept(emulator, client, tmp_path):
+    """In memory where there is no folder: the file has another one."""
+    path = tmp_path / "a.png"
+    path.write_bytes(picture("a", 64, 64))
+    conversation = Conversation(client=client)
+    await conversation.generate("What is it?", images=[Picture(path, max_pixels=100)])
+    await conversation.generate("Again")
+    assert (conversation.turns[0].images[0].width, sent(emulator, 0)[0]) == (10, sent(emulator, 1)[0])
+
+
+def test_other_answers_are_not_kept(conversation):
+    """Of several answers to one question only the first is sent back."""
+    conversation.add("x", Message(text="one", alternatives=[Message(text="two", images=[Image.from_bytes(PNG)])]))
+    assert (conversation.messages[0].text, conversation.messages[0].alternatives) == ("one", [])
+
+
 async def test_options_of_the_conversation_hold(emulator, client):
     """Model, system and parameters go with each turn, and a turn may bring its own."""
     conversation = Conversation(client=client, model="google/gemini-3-pro-image", system="You paint.", temperature=0.5)
@@ -426,9 +442,11 @@ async def test_picture_is_refused_when_it_is_read(emulator, conversation, images
     assert (len(conversation), len(emulator.requests)) == (0, 0)
 
 
-async def test_answer_among_what_is_asked_is_refused(conversation):
+def test_answer_among_what_is_asked_is_refused(conversation):
     """The conversation has its answers already."""
-    assert "add()" in await refusal_of(conversation, [Message(text="x"), {"role": "user", "content": "y"}])
+    for take in (conversation.stream, lambda prompt: conversation.add(prompt, Message())):
+        with pytest.raises(ConfigurationError, match="has its answers already"):
+            take([Message(text="x"), {"role": "user", "content": "y"}])
 
 
 async def test_folder_that_takes_nothing(emulator, conversation, folder):

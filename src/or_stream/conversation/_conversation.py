@@ -5,7 +5,7 @@ import os
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Self, Unpack
 
 from or_stream.client import ChatStream, Client, GenerationOptions, ImageInput, open_stream
 from or_stream.client.request import (
@@ -17,7 +17,7 @@ from or_stream.client.request import (
     checked_images,
 )
 from or_stream.conversation._file import read_conversation, write_conversation
-from or_stream.conversation._turn import Question, Turn
+from or_stream.conversation._turn import Question, Turn, check_new
 from or_stream.errors import ConfigurationError
 from or_stream.values import Message
 
@@ -73,17 +73,19 @@ class Conversation:
         ConfigurationError at once for anything else that cannot be sent.
         """
         images = checked_images(options.pop("images", ()))
+        check_new(prompt)
         chosen: GenerationOptions = {**self._options, **options}
         chosen_model = model or self.model
         folder = checked_folder(chosen.get("save_to"))
         question: Question | None = None
 
         async def prepare() -> Request:
-            nonlocal question, images
+            nonlocal question
             self._claim(itself)
-            taken, images = images, []
-            question, earlier, asked = await asyncio.to_thread(_read_pictures, self.turns, prompt, taken, folder)
-            return await asyncio.to_thread(build_request, [*earlier, *asked], chosen_model, chosen)
+            question, request = await asyncio.to_thread(
+                _read_pictures, self.turns, prompt, images, folder=folder, model=chosen_model, options=chosen
+            )
+            return request
 
         def keep(message: Message) -> None:
             assert question is not None
@@ -104,16 +106,17 @@ class Conversation:
 
         Raises ConfigurationError for what could not be sent.
         """
+        check_new(prompt)
         question, _ = Question.take(prompt, checked_images(images), self._folder)
         self._turns.append(Turn.of(question, answer, self._folder))
 
     def forget_pictures(self, *, keep_last: int = 0) -> None:
         """Drop the pictures of all turns but the last `keep_last`, with the reasoning details that belong to them; words stay.
 
-        Files are left where they are.
+        Files are left where they are, and messages that were passed instead of a text stay as they are.
         """
-        end = len(self) - _checked_count(keep_last)
-        self._turns[: max(0, end)] = [turn.without_pictures() for turn in self._turns[: max(0, end)]]
+        end = max(0, len(self) - _checked_count(keep_last))
+        self._turns[:end] = [turn.without_pictures() for turn in self._turns[:end]]
 
     def forget_turns(self, *, keep_last: int) -> None:
         """Drop all turns but the last `keep_last`. Files are left where they are."""
@@ -167,11 +170,18 @@ class Conversation:
 
 
 def _read_pictures(
-    turns: Sequence[Turn], prompt: Prompt, images: Sequence[ImageInput], folder: Path | None
-) -> tuple[Question, list[dict[str, Any]], list[dict[str, Any]]]:
-    """What is asked as it is kept, the messages of earlier turns, and those to ask it with."""
+    turns: Sequence[Turn],
+    prompt: Prompt,
+    images: Sequence[ImageInput],
+    *,
+    folder: Path | None,
+    model: str | None,
+    options: GenerationOptions,
+) -> tuple[Question, Request]:
+    """What is asked as it is kept, and the request that asks it behind all earlier turns."""
     question, asked = Question.take(prompt, images, folder)
-    return question, [message for number, turn in enumerate(turns, 1) for message in turn.messages(number)], asked
+    earlier = [message for number, turn in enumerate(turns, 1) for message in turn.messages(number)]
+    return question, build_request([*earlier, *asked], model, options)
 
 
 def _checked_count(keep_last: int) -> int:

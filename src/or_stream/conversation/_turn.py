@@ -7,12 +7,12 @@ from typing import Any
 
 from or_stream._short_repr import ShortRepr
 from or_stream.client import ImageInput, Picture
-from or_stream.client.request import Prompt, messages_of
+from or_stream.client.request import Detail, Prompt, messages_of
 from or_stream.conversation._pictures import inflated, kept, taken_in
 from or_stream.errors import ConfigurationError
 from or_stream.values import Image, Message
 
-__all__ = ["Question", "Turn"]
+__all__ = ["Question", "Turn", "check_new"]
 
 # An assistant's message without any content is refused by some providers.
 _FORGOTTEN = "(a picture that is no longer shown)"
@@ -24,13 +24,11 @@ class Question(ShortRepr):
 
     prompt: str | tuple[Mapping[str, Any], ...]
     images: tuple[Image, ...] = ()
-    details: tuple[Any, ...] = ()
+    details: tuple[Detail | None, ...] = ()
 
     @classmethod
     def take(cls, prompt: Prompt, images: Sequence[ImageInput], folder: Path | None) -> "tuple[Question, list[dict[str, Any]]]":
         """The question, and the messages to send for it now. Raises ConfigurationError for what cannot be sent or kept."""
-        if not isinstance(prompt, str) and isinstance(prompt, Sequence) and any(isinstance(one, Message) for one in prompt):
-            raise ConfigurationError("a conversation has its answers already: pass what is new, and earlier turns to add()")
         pictures = [taken_in(image, folder) for image in images]
         messages = messages_of(prompt, [picture for picture, _ in pictures])
         asked = prompt if isinstance(prompt, str) else tuple(dict(message) for message in prompt if isinstance(message, Mapping))
@@ -89,3 +87,9 @@ class Turn(ShortRepr):
             changes: dict[str, Any] = {"images": [], "image_offsets": [], "reasoning_details": None, "text": text}
             answer = answer.model_copy(update=changes)
         return Turn(replace(self.question, images=(), details=()), answer)
+
+
+def check_new(prompt: Prompt) -> None:
+    """Raises ConfigurationError for a prompt that has an answer in it."""
+    if not isinstance(prompt, str) and isinstance(prompt, Sequence) and any(isinstance(one, Message) for one in prompt):
+        raise ConfigurationError("a conversation has its answers already: pass what is new, and earlier turns to add()")

@@ -5,6 +5,7 @@ from or_stream.client.request._encoding import checked_headers
 from or_stream.client.request._options import (
     DEFAULT_MODEL,
     BodyOptions,
+    Detail,
     GenerationOptions,
     ImageConfig,
     ImageInput,
@@ -20,6 +21,7 @@ from or_stream.client.request._route import Route
 __all__ = [
     "DEFAULT_MODEL",
     "BodyOptions",
+    "Detail",
     "GenerationOptions",
     "ImageConfig",
     "ImageInput",

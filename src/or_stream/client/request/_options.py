@@ -16,9 +16,11 @@ __all__ = [
     "BODY_OPTIONS",
     "DEFAULT_MODEL",
     "BodyOptions",
+    "Detail",
     "GenerationOptions",
     "ImageConfig",
     "ImageInput",
+    "ImageSource",
     "MessageParam",
     "Picture",
     "Prompt",
@@ -29,6 +31,7 @@ DEFAULT_MODEL: Final = "google/gemini-2.5-flash-image"
 """A model that answers with text and pictures. Set $OR_STREAM_MODEL, or pass `model=`, for another."""
 
 Detail = Literal["auto", "low", "high", "original"]
+"""How closely a model looks at a picture; "original" is OpenRouter's own, "high" where a provider has nothing above it."""
 
 
 class PillowImage(Protocol):
