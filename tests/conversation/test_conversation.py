@@ -356,6 +356,13 @@ async def test_forget_pictures(emulator, long):
     assert messages[1]["content"] == long.messages[0].text != ""
 
 
+def test_answer_without_pictures_stays_as_it_is(conversation):
+    """Its reasoning details belong to its words."""
+    conversation.add("x", Message(text="y", reasoning_details=DETAILS), images=[PNG])
+    conversation.forget_pictures()
+    assert (conversation.turns[0].images, conversation.messages[0].reasoning_details) == ((), DETAILS)
+
+
 async def test_answer_of_a_picture_alone_is_never_empty(emulator, conversation):
     """Some providers refuse a message without content."""
     emulator.play(scenarios.image_only())
@@ -447,6 +454,12 @@ def test_answer_among_what_is_asked_is_refused(conversation):
     for take in (conversation.stream, lambda prompt: conversation.add(prompt, Message())):
         with pytest.raises(ConfigurationError, match="has its answers already"):
             take([Message(text="x"), {"role": "user", "content": "y"}])
+
+
+def test_answer_that_is_no_message_is_refused(conversation):
+    """A text is not one."""
+    with pytest.raises(ConfigurationError, match="must be a Message, not str"):
+        conversation.add("x", "y")
 
 
 async def test_folder_that_takes_nothing(emulator, conversation, folder):

@@ -17,7 +17,7 @@ from or_stream.client.request import (
     checked_images,
 )
 from or_stream.conversation._file import read_conversation, write_conversation
-from or_stream.conversation._turn import Question, Turn, check_new
+from or_stream.conversation._turn import Question, Turn, check_new, messages_for, take_question, turn_of, without_pictures
 from or_stream.errors import ConfigurationError
 from or_stream.values import Message
 
@@ -61,7 +61,7 @@ class Conversation:
         return iter(self.turns)
 
     def __repr__(self) -> str:
-        pictures = sum(turn.picture_count for turn in self._turns)
+        pictures = sum(len(turn.images) + len(turn.answer.images) for turn in self._turns)
         return f"<Conversation of {len(self)} turns, {pictures} pictures>"
 
     def stream(self, prompt: Prompt, *, model: str | None = None, **options: Unpack[GenerationOptions]) -> ChatStream:
@@ -89,7 +89,7 @@ class Conversation:
 
         def keep(message: Message) -> None:
             assert question is not None
-            self._turns.append(Turn.of(question, message, folder))
+            self._turns.append(turn_of(question, message, folder))
 
         first = build_request(prompt, chosen_model, chosen)
         stream = open_stream(self._client, first, chosen, prepare=prepare, when_complete=keep)
@@ -107,8 +107,10 @@ class Conversation:
         Raises ConfigurationError for what could not be sent.
         """
         check_new(prompt)
-        question, _ = Question.take(prompt, checked_images(images), self._folder)
-        self._turns.append(Turn.of(question, answer, self._folder))
+        if not isinstance(answer, Message):
+            raise ConfigurationError(f"the answer must be a Message, not {type(answer).__name__}")
+        question, _ = take_question(prompt, checked_images(images), self._folder)
+        self._turns.append(turn_of(question, answer, self._folder))
 
     def forget_pictures(self, *, keep_last: int = 0) -> None:
         """Drop the pictures of all turns but the last `keep_last`, with the reasoning details that belong to them; words stay.
@@ -116,7 +118,7 @@ class Conversation:
         Files are left where they are, and messages that were passed instead of a text stay as they are.
         """
         end = max(0, len(self) - _checked_count(keep_last))
-        self._turns[:end] = [turn.without_pictures() for turn in self._turns[:end]]
+        self._turns[:end] = [without_pictures(turn) for turn in self._turns[:end]]
 
     def forget_turns(self, *, keep_last: int) -> None:
         """Drop all turns but the last `keep_last`. Files are left where they are."""
@@ -179,8 +181,8 @@ def _read_pictures(
     options: GenerationOptions,
 ) -> tuple[Question, Request]:
     """What is asked as it is kept, and the request that asks it behind all earlier turns."""
-    question, asked = Question.take(prompt, images, folder)
-    earlier = [message for number, turn in enumerate(turns, 1) for message in turn.messages(number)]
+    question, asked = take_question(prompt, images, folder)
+    earlier = [message for number, turn in enumerate(turns, 1) for message in messages_for(turn, number)]
     return question, build_request([*earlier, *asked], model, options)
 
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from or_stream.client import Picture
 from or_stream.conversation._pictures import inflated, written
-from or_stream.conversation._turn import Question, Turn
+from or_stream.conversation._turn import Turn
 from or_stream.errors import ConfigurationError
 from or_stream.values import Image, Message
 
@@ -59,14 +59,13 @@ def write_conversation(path: Path, model: str | None, system: Any, turns: Sequen
 
 
 def _described(turn: Turn, number: int, path: Path) -> dict[str, Any]:
-    question, answer = turn.question, turn.answer
-    images = [_described_image(image, number, path) for image in question.images]
-    for image, detail in zip(images, question.details, strict=True):
+    images = [_described_image(image, number, path) for image in turn.images]
+    for image, detail in zip(images, turn.details, strict=True):
         if detail is not None:
             image["detail"] = detail
-    said = answer.model_dump(mode="json", exclude={"images", "alternatives"}, exclude_defaults=True)
-    said["images"] = [_described_image(image, number, path) for image in answer.images]
-    return {"prompt": question.prompt, "images": images, "answer": said}
+    answer = turn.answer.model_dump(mode="json", exclude={"images", "alternatives"}, exclude_defaults=True)
+    answer["images"] = [_described_image(image, number, path) for image in turn.answer.images]
+    return {"prompt": turn.prompt, "images": images, "answer": answer}
 
 
 def _described_image(image: Image, number: int, path: Path) -> dict[str, Any]:
@@ -133,7 +132,7 @@ def _turn(record: Any, folder: Path) -> Turn:
     details = tuple(Picture("", detail=picture.get("detail")).detail for picture in pictures)
     # Pydantic is shown no picture that was not looked at here: a path in a Message would be read when it is sent.
     said = {**answer, "images": [_image(image, folder) for image in _list(answer.get("images"))], "alternatives": []}
-    return Turn(Question(prompt, images, details), Message.model_validate(said))
+    return Turn(prompt, images, details, Message.model_validate(said))
 
 
 def _image(record: Any, folder: Path) -> Image:
