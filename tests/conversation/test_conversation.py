@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import tracemalloc
 
 import PIL.Image
@@ -231,6 +232,17 @@ async def test_cancelled_while_pictures_are_read(emulator, conversation):
         await task
     assert (stream.status, len(emulator.requests), len(conversation)) == ("cancelled", 0, 0)
     await conversation.generate("two")
+
+
+async def test_loop_goes_on_while_pictures_are_read(emulator, conversation, tmp_path):
+    """A file that is slow, here a pipe that waits for its writer, holds up no other task."""
+    pipe = tmp_path / "slow.png"
+    os.mkfifo(pipe)
+    task = asyncio.create_task(conversation.generate("Edit it", images=[pipe]))
+    await asyncio.sleep(0)
+    await asyncio.to_thread(pipe.write_bytes, PNG)
+    await task
+    assert pictures_in(sent(emulator)[0]) == [url_of(PNG)]
 
 
 async def test_closed_while_pictures_are_read(emulator, conversation):
