@@ -26,7 +26,7 @@ __all__ = ["ChatStream"]
 
 # Text is parsed in slices of this size, so that the first event of a large read waits neither for the parsing of all the others
 # nor for those of other streams.
-_SLICE_BYTES: Final = 2**16
+_SLICE_BYTES: Final = 2**17
 
 Send = Callable[[Request, HeadersWait], Awaitable[Response]]
 Settle = Callable[[Message, Mapping[str, Any], str | None, float], Awaitable["Receipt"]]

@@ -27,6 +27,8 @@ Framing = Literal["sse", "json"]
 """How an answer comes: as server-sent events, or as one JSON document."""
 
 _DONE: Final = b"[DONE]"
+# What is shorter has few events: looking for one that repeats costs more than it saves.
+_WORTH_CUTTING_BYTES: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,13 +156,15 @@ class Pipeline:
 
     def _take(self, data: bytes, position: int, events: list[Event]) -> None:
         while position < len(data) and not self.is_done and self.failure is None:
-            end = len(data) if self._lifter.is_lifting else self._repetition.next_beginning(data, position)
+            end = len(data)
+            if end - position > _WORTH_CUTTING_BYTES and not self._lifter.is_lifting:
+                end = self._repetition.next_beginning(data, position)
             self._take_anything(data[position:end] if end - position < len(data) else data, events)
             position = end
             parser, is_over = self._parser, self.is_done or self.failure is not None
             self._may_repeat = parser is not None and not is_over and parser.is_between_events and self._lifter.is_between_events
-            if self._may_repeat:
-                texts, position = self._repetition.texts_at(data, end)
+            if self._may_repeat and position < len(data):
+                texts, position = self._repetition.texts_at(data, position)
                 events += self._decoder.feed_texts(texts)
 
     def _take_anything(self, data: bytes, events: list[Event]) -> None:
