@@ -321,7 +321,7 @@ def read_usage(usage: dict[str, Any]) -> Usage:
     prompt, completion = _object(usage.get("prompt_tokens_details")), _object(usage.get("completion_tokens_details"))
     tools = _object(usage.get("server_tool_use_details") or usage.get("server_tool_use"))
     known = {"prompt_tokens", "completion_tokens", "total_tokens", "cost", "is_byok", "cost_details"}
-    return Usage.model_construct(
+    return Usage(
         prompt_tokens=_integer(usage.get("prompt_tokens")),
         completion_tokens=_integer(usage.get("completion_tokens")),
         total_tokens=_integer(usage.get("total_tokens")),

@@ -15,7 +15,7 @@ _HEADERS: Final = {"Content-Type": "application/json", "Accept": "text/event-str
 
 def encoded(body: Mapping[str, Any]) -> bytes:
     try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=_as_mapping, allow_nan=False).encode()
+        return _ENCODER.encode(body).encode()
     except UnicodeEncodeError as error:
         half = ascii(error.object[error.start])
         raise ConfigurationError(f"the request holds {half}, half of a surrogate pair and no character: remove it") from error
@@ -27,6 +27,9 @@ def _as_mapping(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_as_mapping, allow_nan=False)
 
 
 def request_headers(extra: Mapping[str, str]) -> Mapping[str, str]:
