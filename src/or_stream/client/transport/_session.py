@@ -53,7 +53,7 @@ class Transport:
         self._is_closed = False
         self._process = os.getpid()
         self._responses: weakref.WeakSet[Response] = weakref.WeakSet()
-        self._lingering: dict[aiohttp.ClientResponse, asyncio.TimerHandle] = {}
+        self._lingering: dict[aiohttp.ClientResponse, float] = {}  # until when, the first to end first
 
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], *, wait: HeadersWait, is_for_disk: bool = False
@@ -153,19 +153,25 @@ class Transport:
         """Before the session is closed, because aiohttp would then leave whoever reads waiting."""
         for response in list(self._responses):
             response.close_for_good()
-        for lingering in list(self._lingering):
-            self._end_lingering(lingering)
+        while self._lingering:
+            self._lingering.popitem()[0].close()
 
     def _linger(self, response: aiohttp.ClientResponse) -> None:
         if response.content.at_eof() or response.connection is None:
             response.close()
-        else:
-            loop = asyncio.get_running_loop()
-            self._lingering[response] = loop.call_later(_LINGER_SECONDS, self._end_lingering, response)
+            return
+        loop = asyncio.get_running_loop()
+        if not self._lingering:  # else there is a timer, the same for all
+            loop.call_later(_LINGER_SECONDS, self._end_lingering, loop)
+        self._lingering[response] = loop.time() + _LINGER_SECONDS
 
-    def _end_lingering(self, response: aiohttp.ClientResponse) -> None:
-        self._lingering.pop(response).cancel()
-        response.close()
+    def _end_lingering(self, loop: asyncio.AbstractEventLoop) -> None:
+        for response, deadline in list(self._lingering.items()):
+            if deadline > loop.time():
+                loop.call_at(deadline, self._end_lingering, loop)
+                return
+            del self._lingering[response]
+            response.close()
 
     async def _running_session(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
@@ -179,7 +185,7 @@ class Transport:
             # aiohttp's own limit of 100 connections would queue the rest without a word.
             connector = _Connector(limit=self._max_connections or 0)
             # Not `trust_env`: it looks into files in a thread twice a request, and a .netrc entry would clash with the key.
-            self._session = aiohttp.ClientSession(connector=connector)
+            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
             # asyncio closes every started async generator when a loop shuts down (`shutdown_asyncgens`): the one public hook.
             self._closer = _close_with_loop(self._session, weakref.WeakMethod(self._close_responses))
             await anext(self._closer)
