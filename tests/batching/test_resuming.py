@@ -80,6 +80,20 @@ async def test_duplicates_are_done_each(emulator, run, path):
     assert len(emulator.requests) == 3
 
 
+async def test_number_of_a_duplicate_is_nobody_elses_key(emulator, run):
+    """A prompt that has the key which a duplicate would get keeps it to itself."""
+    given = [{"prompt": prompt, "key": key} for prompt, key in [("b", "a#2"), *[("a", "a")] * 3]]
+    items = await run(given, duplicates="each", ordered=True).collect()
+    assert [item.key for item in items] == ["a#2", "a", "a#3", "a#4"]
+
+
+async def test_key_of_a_numbered_duplicate(run):
+    """A prompt that comes with the key which a duplicate got is told so."""
+    given = [{"prompt": prompt, "key": key} for prompt, key in [*[("a", "a")] * 2, ("b", "a#2")]]
+    items = await run(given, duplicates="each", ordered=True).collect()
+    assert [type(item.error) for item in items] == [type(None), type(None), ConfigurationError]
+
+
 async def test_duplicates_without_a_journal(emulator, run):
     """Nothing is remembered, so that the same prompt four times is four answers."""
     assert len(await run(["a"] * 4).collect()) == len(emulator.requests) == 4

@@ -32,7 +32,7 @@ class Source:
         self._journal = journal
         self.count = 0
         self._seen: dict[int, int] = {}  # a digest of the key -> one of the request; 64 bits each, for there may be millions
-        self._repeats: Counter[int] = Counter()
+        self._repeats: Counter[str] = Counter()  # of the keys that came again
 
     async def next(self) -> Task | BatchItem | int | None:
         """Raises what the input raises."""
@@ -62,15 +62,23 @@ class Source:
             self._prompts.close()
 
     def _is_repeated(self, task: Task) -> bool:
-        key, request = hash(task.key), hash(task.request)
-        if self._seen.setdefault(key, request) != request:
+        key = hash(task.key)
+        request = key if task.key == task.request else hash(task.request)  # one object where one will do
+        if key not in self._seen:
+            self._seen[key] = request
+            return False
+        if self._seen[key] != request:
             raise ConfigurationError(f"item {task.index} has the key {task.key!r} of another one: give each a key of its own")
-        self._repeats[key] += 1
-        return self._repeats[key] > 1
+        return True
 
     def _renamed(self, task: Task) -> Task:
-        number = self._repeats[hash(task.key)]
-        return Task(task.index, f"{task.key}#{number}", task.request, task.prompt, task.model, task.options)
+        """The next number makes a key that nobody else has."""
+        while True:
+            self._repeats[task.key] += 1
+            key = f"{task.key}#{self._repeats[task.key] + 1}"
+            if hash(key) not in self._seen:
+                self._seen[hash(key)] = hash(task.request)
+                return Task(task.index, key, task.request, task.prompt, task.model, task.options)
 
 
 def _unsendable(given: object, index: int, error: ConfigurationError) -> BatchItem:
