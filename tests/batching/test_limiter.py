@@ -9,9 +9,9 @@ PHASES = [(180, 600), (180, 100), (180, 600)]
 SEEDS = range(10)
 
 
-def outcomes(server, *, round_trip_seconds):
+def outcomes(server, *, round_trip_seconds, phases=PHASES):
     for seed in SEEDS:
-        yield simulate(Limiter(), server(), PHASES, seed=seed, round_trip_seconds=round_trip_seconds, service_seconds=2)
+        yield simulate(Limiter(), server(), phases, seed=seed, round_trip_seconds=round_trip_seconds, service_seconds=2)
 
 
 @pytest.mark.parametrize("round_trip_seconds", [0.004, 0.1])
@@ -23,6 +23,15 @@ def test_bucket(bucket_seconds, round_trip_seconds):
             assert outcome.per_minute(begin + 20, begin + 180) >= 0.9 * allowed
         assert outcome.refused_share <= 0.03
         assert outcome.too_early == 0
+
+
+@pytest.mark.parametrize("bucket_seconds", [1, 10, 60])
+def test_bucket_that_changes_soon(bucket_seconds):
+    """The rate after a fall is found with few refusals, so that they are few of all requests also where phases are short."""
+    phases = [(120, per_minute) for _, per_minute in PHASES]
+    for outcome in outcomes(lambda: TokenBucket(bucket_seconds), round_trip_seconds=0.004, phases=phases):
+        assert outcome.refused_share <= 0.02
+        assert outcome.per_minute(140, 240) >= 0.9 * 100
 
 
 @pytest.mark.parametrize("round_trip_seconds", [0.004, 0.1])

@@ -23,6 +23,7 @@ _RECENT_SECONDS: Final = 2.0
 _IDLE_SECONDS: Final = 10.0
 _LATENESS_SECONDS: Final = 0.004  # of a timer of asyncio, which is made up for; more would be a burst
 _ROUNDING_SECONDS: Final = 1.0  # Retry-After is in whole seconds
+_PART_OF_A_SHORT_PAUSE: Final = 0.25  # that the server wanted; the rest is rounding
 _FIRST_PAUSE_SECONDS: Final = 1.0  # where the server names none, doubled with each refusal in a row
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 _PATIENT_REFUSALS: Final = 3  # in a row, after which a server that names too short a time is not believed
@@ -102,7 +103,8 @@ class Limiter:
 
     def _rate_after_refusal(self, refused_at: float) -> float:
         """A window is measured whole, from its beginning to its end; a bucket by what it let through of late."""
-        wait = max(0.0, self._shut_until - refused_at - _ROUNDING_SECONDS)
+        pause = self._shut_until - refused_at
+        wait = max(pause - _ROUNDING_SECONDS, _PART_OF_A_SHORT_PAUSE * min(pause, _ROUNDING_SECONDS))
         took = max(refused_at - self._began_at, 1e-3)
         recent_seconds = _RECENT_SECONDS * -math.expm1(-took / _RECENT_SECONDS)
         measured = max(self._accepted / (took + wait), self._faded(refused_at) / (recent_seconds + wait))
