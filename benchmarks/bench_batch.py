@@ -1,7 +1,7 @@
-"""What a batch costs and keeps to: `python benchmarks/bench_batch.py cost|limits|kills|journal|million`. Nothing is written here.
+"""What a batch costs and keeps to: `python benchmarks/bench_batch.py cost|limits|kills|journal|million`. Nothing is kept.
 
-`cost`     10,000 prompts, 64 at once with a journal, beside a bare loop of `client.generate` under a semaphore, in processes
-           of their own in turn: CPU time of the process alone, ratios per round; and what its memory grew by from item 1,000 to item 10,000.
+`cost`     10,000 prompts, 64 at once with a journal, beside a bare loop of `client.generate` under a semaphore, in processes of
+           their own in turn: CPU time of the process alone, ratios per round; and what it grew by from item 1,000 to 10,000.
 `limits`   a server that takes 600, then 100, then 600 requests a minute, in real time, of three kinds side by side; all figures
            are from the server's own record. Counted is from the 20th second of each phase on; of windows of a minute from the
            second window on, as the first may be used up by then, and must be waited for to its end.
@@ -189,7 +189,7 @@ def million(options: argparse.Namespace) -> None:
 
 
 def limits(options: argparse.Namespace) -> None:
-    """Of several kinds at once, as they are idle most of the time. A phase has 120 seconds; with windows of a minute at least 180."""
+    """All kinds at once, as they are idle most of the time. With windows of a minute a phase has at least 180 seconds."""
     pairs = {}
     for kind in options.kinds:
         phase_seconds = max(options.phase, 180) if kind == "window-60" else options.phase

@@ -138,7 +138,16 @@ def test_kill_ends_the_lock(path):
 
 
 @pytest.mark.parametrize(
-    "text", ["a prompt\n", "{}\n", '{"kind":"done"}\n', "[]\n", '{"kind":"journal","version":1}\n{"kind":"done"}\n']
+    "text",
+    [
+        "a prompt",
+        '{"kind":"journal","version":2',
+        "a prompt\n",
+        "{}\n",
+        '{"kind":"done"}\n',
+        "[]\n",
+        '{"kind":"journal","version":1}\n{"kind":"done"}\n',
+    ],
 )
 def test_no_journal(path, text):
     """A file of something else is left as it is."""
@@ -153,6 +162,14 @@ def test_other_version(path):
     path.write_text('{"kind":"journal","version":2}\n')
     with pytest.raises(ConfigurationError, match="version 2"):
         Journal(path)
+
+
+def test_torn_first_line(path):
+    """A journal whose run was killed at its first line is begun anew."""
+    path.write_text('{"kind":"jour')
+    with Journal(path) as journal:
+        journal.ended(task(), done())
+    assert [item.key for item in read_journal(path)] == ["a"]
 
 
 def test_no_place(tmp_path):

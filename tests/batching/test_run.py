@@ -84,7 +84,9 @@ async def test_mappings(emulator, run):
     assert bodies["b"]["messages"][0] == {"role": "system", "content": "be brief"}
 
 
-@pytest.mark.parametrize("bad", [17, {"text": "no prompt"}, {"prompt": "x", "colour": "red"}, {"prompt": ""}])
+@pytest.mark.parametrize(
+    "bad", [17, {"text": "no prompt"}, *[{"prompt": "x", **own} for own in ({"colour": "red"}, {"retry": 3}, {"modalities": 5})]]
+)
 async def test_bad_item(run, bad):
     """What is no prompt is an item with an error, and the others go on."""
     items = await run(["a", bad, "b"], ordered=True).collect()
@@ -99,6 +101,21 @@ async def test_input_without_a_prompt(emulator, run):
     assert [item.error for item in items] == [None, error, None]
     assert items[1].prompt is None
     assert {prompt_of(record) for record in emulator.requests} == {"a", "b"}
+
+
+async def test_empty_prompt(run):
+    """So is a prompt that says nothing."""
+    (item,) = await run([""]).collect()
+    assert type(item.error) is ConfigurationError
+
+
+@pytest.mark.parametrize("own", [{"n": "two"}, {"max_tokens": "many"}])
+@pytest.mark.parametrize("more", [{"budget": 1}, {"dry_run": True}])
+async def test_item_whose_price_cannot_be_told(run, own, more):
+    """An option that no price follows from ends no run."""
+    running = run(["a", {"prompt": "x", **own}, "b"], **more)
+    assert len(await running.collect()) == (0 if "dry_run" in more else 3)
+    assert running.stats.unsettled == ("dry_run" in more)
 
 
 async def test_ordered(emulator, run):
@@ -171,7 +188,11 @@ def test_options_of_both_doors():
         ({"prompts": 5}, "iterable"),
         ({"concurrency": 0}, "concurrency"),
         ({"budget": -1}, "budget"),
+        ({"budget": "5"}, "budget"),
+        ({"budget": True}, "budget"),
+        ({"journal": 5}, "journal"),
         ({"requests_per_minute": 0}, "requests_per_minute"),
+        ({"tokens_per_minute": "60"}, "tokens_per_minute"),
         ({"duplicates": "twice"}, "duplicates"),
         ({"temprature": 1}, "temperature"),
         ({"retry": 3}, "retry"),
@@ -426,6 +447,23 @@ async def test_cancelled_task(emulator, run):
     with pytest.raises(asyncio.CancelledError):
         await task
     await everything_closed(emulator)
+
+
+async def test_input_that_waits(emulator, run):
+    """A run that cannot go on ends, though its input has nothing to give and no end."""
+    emulator.scenario = scenarios.refused(401)
+    closed = []
+
+    async def source():
+        yield "a"
+        try:
+            await asyncio.Event().wait()
+        finally:
+            closed.append(True)
+
+    with pytest.raises(AuthenticationFailed):
+        await asyncio.wait_for(run(source(), concurrency=2).collect(), 5)
+    assert closed == [True]
 
 
 async def test_generator_is_closed(run):

@@ -6,8 +6,9 @@ from itertools import cycle
 
 import pytest
 
-from or_stream import BudgetExceeded, RetryPolicy
+from or_stream import BudgetExceeded, ConfigurationError, RetryPolicy
 from or_stream.batching import batch
+from or_stream.batching.records import Journal
 from or_stream.emulator import Scenario, Wait, scenarios
 
 PRICE = 6.36e-05  # of the emulator's usual answer
@@ -115,3 +116,38 @@ async def test_dry_run(emulator, run, tmp_path):
     assert 0.2 < running.stats.projected_cost < 2
     assert sum(record.method == "POST" for record in emulator.requests) == 2
     assert not (tmp_path / "out").exists()
+
+
+async def test_dry_run_makes_no_journal(run, tmp_path):
+    """Where there is no journal yet, a dry run makes none."""
+    running = run(prompts(3), journal=tmp_path / "new" / "j", dry_run=True)
+    await running.collect()
+    assert running.stats.total == 3
+    assert not (tmp_path / "new").exists()
+
+
+async def test_dry_run_shows_what_cannot_be_sent(run):
+    """A prompt that could not be sent is an item with its error, and the others are counted all the same."""
+    running = run(["a", {"prompt": "b", "colour": "red"}, 5, "c"], dry_run=True)
+    items = await running.collect()
+    assert [(item.index, type(item.error)) for item in items] == [(1, ConfigurationError), (2, ConfigurationError)]
+    assert (running.stats.failed, running.stats.projected_cost) == (2, pytest.approx(2 * await price_of_one(run)))
+
+
+async def price_of_one(run):
+    running = run(["a"], dry_run=True)
+    await running.collect()
+    return running.stats.projected_cost
+
+
+@pytest.mark.parametrize("status", [403, 500])
+async def test_cost_of_a_killed_run_that_nobody_tells(emulator, run, tmp_path, status):
+    """Where the service does not say what an earlier run has cost, the run goes on and says so; the next one asks again."""
+    with Journal(tmp_path / "j") as journal:
+        journal.begun("a", "gen-1")
+    emulator.play(scenarios.refused(status), times=10, path="/generation")
+    running = run(["a"], journal=tmp_path / "j")
+    (item,) = await running.collect()
+    assert (item.error, running.stats.unsettled) == (None, 1)
+    with Journal(tmp_path / "j") as journal:
+        assert journal.unsettled == ["gen-1"]

@@ -72,7 +72,7 @@ class Attempts:
         tries = 0
         while True:
             try:
-                opened = self._open(task)
+                opened = self.open(task)
             except ConfigurationError as error:
                 item.error = error
                 return
@@ -103,7 +103,8 @@ class Attempts:
             self.stats.retries += 1
             item.error = None
 
-    def _open(self, task: Task) -> ChatStream:
+    def open(self, task: Task) -> ChatStream:
+        """The stream of one request, which is not sent yet. Raises ConfigurationError where it cannot be."""
         options = {**task.options, "retry": _ONCE}
         if self.pictures is not None:
             options["save_to"] = self.pictures.unfinished

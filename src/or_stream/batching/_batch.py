@@ -101,12 +101,14 @@ def _checked(**plan: Any) -> Plan:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ConfigurationError(f"{name} must be a whole number from 1 on, not {value!r}")
     for name in ("requests_per_minute", "tokens_per_minute"):
-        if plan[name] is not None and not plan[name] > 0:
+        if plan[name] is not None and not (_is_number(plan[name]) and plan[name] > 0):
             raise ConfigurationError(f"{name} must be more than 0, or None for no cap, not {plan[name]!r}")
-    if plan["budget"] is not None and not plan["budget"] >= 0:
+    if plan["budget"] is not None and not (_is_number(plan["budget"]) and plan["budget"] >= 0):
         raise ConfigurationError(f"budget must be 0 dollars or more, or None for no limit, not {plan['budget']!r}")
     if plan["duplicates"] not in ("once", "each"):
         raise ConfigurationError(f'duplicates must be "once" or "each", not {plan["duplicates"]!r}')
+    if not isinstance(plan["journal"], str | os.PathLike | None):
+        raise ConfigurationError(f"journal must be the path of a file, not {plan['journal']!r}")
     prompts = plan["prompts"]
     if not isinstance(prompts, Iterable | AsyncIterable) or isinstance(prompts, str | bytes | Mapping):
         raise ConfigurationError("the prompts must be a list or another iterable: batch([prompt])")
@@ -115,3 +117,7 @@ def _checked(**plan: Any) -> Plan:
         options.pop("save_to", None)
     stream("any", model=plan["model"], client=plan["client"], **options)  # what is wrong here is wrong with every prompt
     return Plan(retry=options.pop("retry", None) or _RETRY, save_to=options.pop("save_to", None), **plan)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -26,17 +26,17 @@ async def models_by_id(client: Client | None) -> dict[str, Model]:
 
 
 def expected_cost(task: Task, model: Model | None) -> float | None:
-    """US dollars for one request; None where the model, or a price that it needs, is unknown.
+    """US dollars for one request; None where the model, a price or a size that it needs is unknown.
 
     A token of the prompt is four bytes, an answer has `max_tokens` or 500 of them, and one picture where the model draws.
     """
-    if model is None:
-        return None
     options = task.options
+    limit = options.get("max_completion_tokens") or options.get("max_tokens")
+    answers = options.get("n") or 1
+    if model is None or not isinstance(limit, int | None) or not isinstance(answers, int):
+        return None
     modalities = options.get("modalities") or model.output_modalities
     draws = "image" in modalities and "image" in model.output_modalities
-    answers = options.get("n") or 1
-    limit = options.get("max_completion_tokens") or options.get("max_tokens")
     return model.estimate(
         prompt_tokens=len(str(task.prompt).encode(errors="replace")) // _BYTES_PER_TOKEN + 1,
         completion_tokens=answers * (min(limit, _ANSWER_TOKENS) if limit else _ANSWER_TOKENS) if "text" in modalities else 0,

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -23,7 +23,7 @@ from or_stream.batching.pacing import BatchStats, Gate, Ledger, Stopped
 from or_stream.batching.records import BatchItem, Journal, PictureFolder, Task
 from or_stream.catalog import Model
 from or_stream.client import Client, RetryPolicy
-from or_stream.errors import ConfigurationError, ModerationBlocked, NoImageProduced, NotFound, OrStreamError
+from or_stream.errors import ConfigurationError, ModerationBlocked, NoImageProduced, OrStreamError
 
 __all__ = ["BatchRun", "Plan"]
 
@@ -85,6 +85,7 @@ class BatchRun:
         self._input = asyncio.Lock()
         self._source: Source | None = None
         self._is_input_broken = False
+        self._reading: anyio.CancelScope | None = None
         self._prices: dict[str, Model] = {}
         self._last_failure: tuple[type[BaseException], str] | None = None
         self._failures_in_a_row = 0
@@ -152,8 +153,8 @@ class BatchRun:
     async def _main(self) -> None:
         plan, journal, pictures = self._plan, None, None
         try:
-            if plan.journal is not None:
-                journal = await anyio.to_thread.run_sync(partial(Journal, plan.journal))
+            journal = await anyio.to_thread.run_sync(_journal, plan)
+            if journal is not None:
                 self._stats.cost = journal.cost
             self._source = Source(
                 plan.prompts, model=plan.model, options=plan.options, duplicates=plan.duplicates, journal=journal
@@ -208,7 +209,7 @@ class BatchRun:
     async def _work(self, attempts: Attempts) -> None:
         while (task := await self._next_task()) is not None:
             if self._plan.dry_run:
-                self._count_in(task)
+                self._count_in(task, attempts)
                 continue
             self._stats.running += 1
             item: BatchItem | None = None
@@ -254,11 +255,12 @@ class BatchRun:
         if self._is_input_broken:
             return None
         try:
-            return await source.next()
+            with anyio.CancelScope() as self._reading:
+                return await source.next()
         except Exception as error:  # noqa: BLE001
             self._is_input_broken = True
             self._failure = self._failure or error
-            return None
+        return None
 
     def _pass_over(self, found: BatchItem | int) -> None:
         if isinstance(found, int):
@@ -273,8 +275,13 @@ class BatchRun:
         is_hidden = found.is_resumed and (self._plan.skip_finished or self._plan.dry_run)
         self._delivery.hand_over(found.index, None if is_hidden else found)
 
-    def _count_in(self, task: Task) -> None:
+    def _count_in(self, task: Task, attempts: Attempts) -> None:
         """In a dry run."""
+        try:
+            attempts.open(task)
+        except ConfigurationError as error:
+            self._pass_over(BatchItem(task.index, task.key, task.prompt, model=task.model, error=error))
+            return
         price = expected_cost(task, self._prices.get(task.model))
         if price is None:
             self._stats.unsettled += 1
@@ -291,7 +298,7 @@ class BatchRun:
             stats.failed += 1
             stats.failures[type(item.error).__name__] += 1
             self._notice(item.error)
-        if stats.total is not None:
+        if stats.total is not None and not self._plan.dry_run:
             todo = max(0, stats.total - stats.finished - stats.failed - stats.duplicates)
             stats.projected_cost = self._ledger.project(todo)
 
@@ -320,6 +327,8 @@ class BatchRun:
         if self._failure is None:
             self._failure = failure
         self._gate.stop()
+        if self._reading is not None:
+            self._reading.cancel()  # an input may have nothing to give for ever
 
     async def _settle_past(self, journal: Journal) -> None:
         """Ask what the requests have cost that an earlier run was killed in."""
@@ -330,7 +339,7 @@ class BatchRun:
                 generation_id, _ = waiting.popitem()
                 try:
                     generation = await client.generation(generation_id, wait_seconds=_SECONDS_FOR_AN_OLD_COST)
-                except NotFound:
+                except OrStreamError:  # the next run asks again
                     self._stats.unsettled += 1
                     continue
                 cost = generation.cost or 0.0
@@ -345,6 +354,13 @@ class BatchRun:
         finally:
             if client is not self._plan.client:
                 await client.aclose()
+
+
+def _journal(plan: Plan) -> Journal | None:
+    """A dry run makes none."""
+    if plan.journal is None or (plan.dry_run and not Path(plan.journal).exists()):
+        return None
+    return Journal(plan.journal)
 
 
 class _Items:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from or_stream.client import DEFAULT_MODEL, Picture
+from or_stream.client import DEFAULT_MODEL, Picture, RetryPolicy
 from or_stream.errors import ConfigurationError, OrStreamError
 from or_stream.values import Image, Message
 
@@ -62,11 +62,13 @@ def read_task(given: object, index: int, model: str | None, options: Mapping[str
     own: Mapping[str, Any] = given if isinstance(given, Mapping) else {"prompt": given}
     if "prompt" not in own:
         raise ConfigurationError(f'item {index} has no "prompt"')
-    prompt, key, own_model = own["prompt"], own.get("key"), own.get("model", model)
+    prompt, key, own_model, retry = own["prompt"], own.get("key"), own.get("model", model), own.get("retry")
     if not isinstance(prompt, str | Sequence) or isinstance(prompt, bytes | bytearray):
         raise ConfigurationError(f"item {index}: a prompt must be a string or a list of messages, not {type(prompt).__name__}")
     if not isinstance(key, str | int | None) or key == "":
         raise ConfigurationError(f"item {index}: a key must be text or a number, not {key!r}")
+    if not isinstance(retry, RetryPolicy | None):
+        raise ConfigurationError(f"item {index}: retry must be a RetryPolicy, not {retry!r}")
     if own_model is None:
         own_model = os.environ.get("OR_STREAM_MODEL") or DEFAULT_MODEL
     merged = {**options, **{name: value for name, value in own.items() if name not in ("prompt", "key", "model")}}

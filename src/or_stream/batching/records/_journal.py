@@ -34,6 +34,7 @@ else:
 __all__ = ["Journal", "read_journal"]
 
 _VERSION: Final = 1
+_HEAD: Final = b'{"kind":"journal","version":%d}\n' % _VERSION
 _LOCK_SECONDS: Final = 2.0
 _LOCK_PAUSE_SECONDS: Final = 0.02
 # A quote inside a JSON string is escaped, so that this stands in front of the message and nowhere else.
@@ -70,7 +71,7 @@ class Journal:
             self._past = _Past()
             self._size = self._read()
             if self._size == 0:
-                self._append({"kind": "journal", "version": _VERSION})
+                self._write(_HEAD)
         except BaseException:
             self._file.close()
             raise
@@ -166,6 +167,8 @@ class Journal:
             offset = 0
             for number, line in enumerate(reader, 1):
                 if not line.endswith(b"\n"):
+                    if number == 1 and not _HEAD.startswith(line):
+                        raise _foreign(number, self.path)
                     self._file.truncate(offset)
                     break
                 record = _parsed(line, number, self.path)
