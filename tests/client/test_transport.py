@@ -1,6 +1,7 @@
 """HTTP: which answer is which error, what is not followed, what is reused, what is decompressed."""
 
 import asyncio
+import gc
 import gzip
 import json
 import ssl
@@ -420,6 +421,18 @@ async def test_connection_is_used_again(client_of):
             assert (await client.generate("x")).text == TEXT
             await asyncio.sleep(0.1)  # for the end of the body to arrive
         assert len(server.connections) == 1
+
+
+async def test_connection_that_is_reset_when_used_again(emulator, client):
+    """The failure is raised by the request that met it, and asyncio has nothing to complain of besides."""
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
+    emulator.play(scenarios.text(), scenarios.reset_before_headers())
+    for _ in range(2):
+        await client.generate("hi")
+    await client.aclose()
+    gc.collect()
+    assert (len(emulator.requests), complaints) == (3, [])
 
 
 async def test_connection_that_stays_silent_after_done(client_of, monkeypatch):

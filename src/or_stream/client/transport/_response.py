@@ -126,10 +126,19 @@ class Response:
         """It may live on for other requests, and would hold what was kept of this one."""
         if self._connection_closed is not None:
             self._connection_closed.remove_done_callback(self._on_connection_closed)
+            self._connection_closed.remove_done_callback(_notice)
+            if not self._connection_closed.done():
+                self._connection_closed.add_done_callback(_notice)
             self._connection_closed = None
 
 
 def _break_body(response: weakref.ref[Response], closed: "asyncio.Future[None]") -> None:
-    closed.exception()  # else asyncio complains that nobody asked
+    _notice(closed)
     if (reader := response()) is not None:
         reader.break_body()
+
+
+def _notice(closed: "asyncio.Future[None]") -> None:
+    """A connection ended. Asyncio complains of a failure that nobody asks for."""
+    if not closed.cancelled():
+        closed.exception()
