@@ -71,6 +71,17 @@ def test_unknown_cost_is_counted(stats):
     assert (stats.cost, stats.unsettled) == (0, 1)
 
 
+async def test_unknown_cost_is_held_against_the_budget(stats):
+    """What nobody can tell is taken for what was expected, so that the budget ends a run all the same."""
+    ledger = Ledger(stats, 0.25)
+    for _ in range(2):
+        reserved = await ledger.reserve("m", 0.1)
+        ledger.charge("m", None, expected=reserved)
+        ledger.release(reserved)
+    with pytest.raises(BudgetExceeded):
+        await ledger.reserve("m", 0.1)
+
+
 def test_projection(stats):
     """What is left to do costs what an item has cost so far."""
     ledger = Ledger(stats, None)

@@ -140,6 +140,33 @@ async def price_of_one(run):
     return running.stats.projected_cost
 
 
+async def test_cost_that_comes_too_late(emulator, run, tmp_path):
+    """Where the service does not say in time what a request has cost, the next run asks again."""
+    emulator.play(scenarios.closed("half"))
+    emulator.play(scenarios.refused(403), path="/generation")
+    running = run(["a"], journal=tmp_path / "j", retry=RetryPolicy(attempts=2, base_seconds=0, restart=True))
+    (item,) = await running.collect()
+    assert (item.error, running.stats.unsettled) == (None, 1)
+    assert running.stats.cost < emulator.bill.total
+    for _ in range(2):
+        running = run(["a"], journal=tmp_path / "j")
+        await running.collect()
+        assert (running.stats.unsettled, running.stats.cost) == (0, pytest.approx(emulator.bill.total))
+    assert sum(record.path.endswith("/generation") for record in emulator.requests) == 2
+
+
+async def test_many_costs_that_nobody_tells(emulator, run, tmp_path, monkeypatch):
+    """All old costs share one time in which they may be asked for again; after it each is asked for once."""
+    monkeypatch.setattr("or_stream.batching._run._SECONDS_FOR_OLD_COSTS", 0.6)
+    with Journal(tmp_path / "j") as journal:
+        for number in range(50):
+            journal.begun("a", f"gen-{number}")
+    running = run(["a"], journal=tmp_path / "j")
+    await running.collect()
+    assert running.stats.unsettled == 50
+    assert sum(record.path.endswith("/generation") for record in emulator.requests) < 100
+
+
 @pytest.mark.parametrize("status", [403, 500])
 async def test_cost_of_a_killed_run_that_nobody_tells(emulator, run, tmp_path, status):
     """Where the service does not say what an earlier run has cost, the run goes on and says so; the next one asks again."""

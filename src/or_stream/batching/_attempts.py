@@ -4,7 +4,7 @@ import inspect
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from or_stream.batching._doors import seconds_before_retry
@@ -54,6 +54,7 @@ class Attempts:
     pictures: PictureFolder | None
     on_event: OnEvent | None
     price_of: Callable[[Task], float | None]
+    _unsettled: dict[int, list[str]] = field(default_factory=dict)  # by index, of items that have not ended
 
     async def finish(self, task: Task) -> BatchItem:
         """The item, done or failed, and written down. Raises Stopped where it stays undone, RunOver where all others will."""
@@ -124,7 +125,7 @@ class Attempts:
             except OrStreamError as error:
                 failure = error
                 self.gate.failed(task.model, error, sent_at)
-            tokens = await self._settle(task, item, opened, failure)
+            tokens = await self._settle(task, item, opened, failure, reserved)
         finally:
             opened.leave()
             self.ledger.release(reserved)
@@ -153,7 +154,9 @@ class Attempts:
                     return event.message
             return await opened.final()
 
-    async def _settle(self, task: Task, item: BatchItem, opened: ChatStream, failure: OrStreamError | None) -> int | None:
+    async def _settle(
+        self, task: Task, item: BatchItem, opened: ChatStream, failure: OrStreamError | None, expected: float
+    ) -> int | None:
         """Put what the request has cost into the books. Returns the tokens it took, where somebody said."""
         message = opened.message
         if failure is not None and not _may_cost(failure, message):
@@ -164,7 +167,9 @@ class Attempts:
         receipt = await opened.receipt()
         if receipt.cost is not None:
             item.cost = (item.cost or 0.0) + receipt.cost
-        self.ledger.charge(task.model, receipt.cost)
+        elif generation_id is not None:
+            self._unsettled.setdefault(task.index, []).append(generation_id)
+        self.ledger.charge(task.model, receipt.cost, expected=expected)
         return (receipt.prompt_tokens or 0) + (receipt.completion_tokens or 0)
 
     def _kept(self, message: Message, key: str) -> Message:
@@ -179,9 +184,12 @@ class Attempts:
             self.pictures.discard(failure.partial)
 
     def _write_down(self, task: Task, item: BatchItem) -> None:
+        unsettled = self._unsettled.pop(task.index, [])
         if self.journal is not None and not isinstance(item.error, ConfigurationError):
             try:
                 self.journal.ended(task, item)
+                for generation_id in unsettled:
+                    self.journal.begun(item.key, generation_id)  # so that the next run asks
             except OrStreamError as error:
                 raise RunOver(error, item) from error
 

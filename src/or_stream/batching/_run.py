@@ -4,7 +4,6 @@ import asyncio
 import inspect
 import os
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ __all__ = ["BatchRun", "Plan"]
 # What a failure of one prompt is, and says nothing of the others.
 _OF_THE_PROMPT: Final = (ConfigurationError, ModerationBlocked, NoImageProduced)
 _SETTLING_AT_ONCE: Final = 8
-_SECONDS_FOR_AN_OLD_COST: Final = 5.0
+_SECONDS_FOR_OLD_COSTS: Final = 5.0  # of all of them
 _SKIPS_BETWEEN_PAUSES: Final = 64
 
 OnProgress = Callable[[BatchStats], Any]
@@ -332,13 +331,14 @@ class BatchRun:
 
     async def _settle_past(self, journal: Journal) -> None:
         """Ask what the requests have cost that an earlier run was killed in."""
-        waiting = Counter(journal.unsettled)
+        waiting = journal.unsettled
+        ends_at = time.monotonic() + _SECONDS_FOR_OLD_COSTS
 
         async def settle(client: Client) -> None:
             while waiting:
-                generation_id, _ = waiting.popitem()
+                generation_id, wait_seconds = waiting.pop(), max(0.0, ends_at - time.monotonic())
                 try:
-                    generation = await client.generation(generation_id, wait_seconds=_SECONDS_FOR_AN_OLD_COST)
+                    generation = await client.generation(generation_id, wait_seconds=wait_seconds)
                 except OrStreamError:  # the next run asks again
                     self._stats.unsettled += 1
                     continue

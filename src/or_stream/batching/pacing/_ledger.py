@@ -46,6 +46,7 @@ class Ledger:
         self._stats = stats
         self._budget = budget
         self._reserved = 0.0
+        self._unsettled = 0.0  # what requests may have cost of which nobody can say it
         self._under_way = 0
         self._charged: dict[str, tuple[int, float]] = {}  # by model: how many requests, what they cost
         self._change = asyncio.Event()
@@ -90,10 +91,11 @@ class Ledger:
             self._reserved = 0.0  # no rounding errors are left over
         self._change.set()
 
-    def charge(self, model: str, cost: float | None) -> None:
-        """One request has cost that much; None where nobody can say."""
+    def charge(self, model: str, cost: float | None, *, expected: float = 0.0) -> None:
+        """One request has cost that much; None where nobody can say: the budget then counts what was expected."""
         if cost is None:
             self._stats.unsettled += 1
+            self._unsettled += expected
             return
         self._stats.cost += cost
         count, before = self._charged.get(model, (0, 0.0))
@@ -114,4 +116,4 @@ class Ledger:
             return True
         if estimate is None:
             return self._stats.cost < self._budget and not self._under_way
-        return self._stats.cost + self._reserved + estimate <= self._budget + _ROUNDING
+        return self._stats.cost + self._unsettled + self._reserved + estimate <= self._budget + _ROUNDING

@@ -4,6 +4,7 @@
     {"kind":"begun","key":K,"generation_id":G}              a request of that item is under way, and may be paid for
     {"kind":"done","key":K,"request":R,...,"message":M}     M is a whole Message; pictures in files have path and sha256
     {"kind":"failed","key":K,...,"error":E}                 is tried again by the next run
+    {"kind":"begun","key":K,"generation_id":G}              again after that: nobody could say yet what it has cost
     {"kind":"settled","generation_id":G,"cost":C}           what a request of a run that was killed has cost
 
 A line is one write, which outlives the process. It can be read with any tool while it grows, and a torn line at its end is the
