@@ -10,6 +10,7 @@ from typing import Any, Final
 from or_stream.batching._doors import seconds_before_retry
 from or_stream.batching.pacing import BatchStats, Gate, Ledger, is_refusal
 from or_stream.batching.records import BatchItem, Journal, PictureFolder, Task
+from or_stream.catalog import Receipt
 from or_stream.client import ChatStream, Client, RetryPolicy, stream
 from or_stream.errors import (
     APIStatusError,
@@ -22,7 +23,7 @@ from or_stream.errors import (
     StreamFailed,
 )
 from or_stream.events import Event, Restart, StreamEnd
-from or_stream.values import Message
+from or_stream.values import Message, Usage
 
 __all__ = ["Attempts", "OnEvent", "RunOver"]
 
@@ -158,19 +159,21 @@ class Attempts:
         self, task: Task, item: BatchItem, opened: ChatStream, failure: OrStreamError | None, expected: float
     ) -> int | None:
         """Put what the request has cost into the books. Returns the tokens it took, where somebody said."""
-        message = opened.message
+        message = opened.message if item.message is None else item.message
         if failure is not None and not _may_cost(failure, message):
             return 0
         generation_id = opened.generation_id
         if generation_id is not None and generation_id not in item.generation_ids:
             item.generation_ids.append(generation_id)
-        receipt = await opened.receipt()
-        if receipt.cost is not None:
-            item.cost = (item.cost or 0.0) + receipt.cost
+        said: Usage | Receipt | None = message.usage
+        if said is None or said.cost is None:
+            said = await opened.receipt()
+        if said.cost is not None:
+            item.cost = (item.cost or 0.0) + said.cost
         elif generation_id is not None:
             self._unsettled.setdefault(task.index, []).append(generation_id)
-        self.ledger.charge(task.model, receipt.cost, expected=expected)
-        return (receipt.prompt_tokens or 0) + (receipt.completion_tokens or 0)
+        self.ledger.charge(task.model, said.cost, expected=expected)
+        return (said.prompt_tokens or 0) + (said.completion_tokens or 0)
 
     def _kept(self, message: Message, key: str) -> Message:
         return message if self.pictures is None else self.pictures.keep(message, key)
