@@ -80,7 +80,7 @@ async def provide_pictures() -> None:
         return picture
 
     async with Emulator(script=answer) as emulator:
-        await say(emulator, lambda: {"asked": asked, "bill": emulator.bill.total, "active": emulator.active})
+        await say(emulator, lambda: {"asked": asked, "bill": {entry.generation_id: entry.cost for entry in emulator.bill}})
 
 
 async def say(emulator: Emulator, figures: Callable[[], Any]) -> None:

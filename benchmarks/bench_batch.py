@@ -119,7 +119,7 @@ def kills(options: argparse.Namespace) -> None:
                 wait_for_more(provider, asked, dice.randint(1, options.prompts // options.kills))
                 time.sleep(dice.uniform(0, 0.05))
                 process.popen.send_signal(signal.SIGKILL)
-            figures = process.line()
+            said = process.line()
             process.stop()
             now = Counter(provider.ask()["asked"])
             sent, asked = now - asked, now
@@ -131,6 +131,7 @@ def kills(options: argparse.Namespace) -> None:
         images = [image for item in read_journal(journal) if item.message for image in item.message.images]
         whole = sum(hashlib.sha256(image.path.read_bytes()).hexdigest() == image.sha256 for image in images)
         files = sum(file.is_file() for file in pictures.iterdir())
+        heard_of = ids_in(journal)
         left = [file.name for file in pictures.iterdir() if not file.is_file()]
     bill = provider.ask()["bill"]
     provider.stop()
@@ -139,7 +140,13 @@ def kills(options: argparse.Namespace) -> None:
     print(f"asked for again: {sum(asked.values()) - len(asked)}, of them without need: {asked_again_wrongly}")
     print(f"under way at a kill: at most {most_under_way} of {KILLED_AT_ONCE}")
     print(f"pictures whole: {whole} of {len(images)}, files: {files}, other things left: {left}")
-    print(f"bill ${bill:.6f}, ledger of the last run {figures}")
+    figures = json.loads(said)
+    unheard = [price for generation_id, price in bill.items() if generation_id not in heard_of]
+    print(
+        f"bill ${sum(bill.values()):.6f}, ledger ${figures['cost']:.6f}, of which nobody says {figures['unsettled']} costs; ",
+        end="",
+    )
+    print(f"killed before the journal had their ids: {len(unheard)} for ${sum(unheard):.6f}")
 
 
 def done_in(journal: Path) -> set[str]:
@@ -147,6 +154,13 @@ def done_in(journal: Path) -> set[str]:
     if not journal.exists():
         return set()
     return {str(item.prompt) for item in read_journal(journal) if item.error is None}
+
+
+def ids_in(journal: Path) -> set[str]:
+    """The generations that the journal knows of."""
+    records = [json.loads(line) for line in journal.read_text().splitlines()]
+    known = {record["generation_id"] for record in records if record["kind"] == "begun"}
+    return known.union(*(record.get("generation_ids", ()) for record in records))
 
 
 def wait_for_more(provider: Process, asked: Counter[str], count: int) -> None:
