@@ -85,7 +85,13 @@ async def test_mappings(emulator, run):
 
 
 @pytest.mark.parametrize(
-    "bad", [17, {"text": "no prompt"}, *[{"prompt": "x", **own} for own in ({"colour": "red"}, {"retry": 3}, {"modalities": 5})]]
+    "bad",
+    [
+        17,
+        {"text": "no prompt"},
+        {"prompt": ""},
+        *[{"prompt": "x", **own} for own in ({"colour": "red"}, {"retry": 3}, {"modalities": 5}, {1: 2})],
+    ],
 )
 async def test_bad_item(run, bad):
     """What is no prompt is an item with an error, and the others go on."""
@@ -101,12 +107,6 @@ async def test_input_without_a_prompt(emulator, run):
     assert [item.error for item in items] == [None, error, None]
     assert items[1].prompt is None
     assert {prompt_of(record) for record in emulator.requests} == {"a", "b"}
-
-
-async def test_empty_prompt(run):
-    """So is a prompt that says nothing."""
-    (item,) = await run([""]).collect()
-    assert type(item.error) is ConfigurationError
 
 
 @pytest.mark.parametrize("own", [{"n": "two"}, {"max_tokens": "many"}])

@@ -62,6 +62,9 @@ def read_task(given: object, index: int, model: str | None, options: Mapping[str
     own: Mapping[str, Any] = given if isinstance(given, Mapping) else {"prompt": given}
     if "prompt" not in own:
         raise ConfigurationError(f'item {index} has no "prompt"')
+    for name in own:
+        if not isinstance(name, str):
+            raise ConfigurationError(f"item {index}: an option has a name, which {name!r} is not")
     prompt, key, own_model, retry = own["prompt"], own.get("key"), own.get("model", model), own.get("retry")
     if not isinstance(prompt, str | Sequence) or isinstance(prompt, bytes | bytearray):
         raise ConfigurationError(f"item {index}: a prompt must be a string or a list of messages, not {type(prompt).__name__}")
