@@ -254,6 +254,8 @@ class BatchRun:
         if self._is_input_broken:
             return None
         try:
+            if not source.may_wait:
+                return await source.next()
             with anyio.CancelScope() as self._reading:
                 return await source.next()
         except Exception as error:  # noqa: BLE001

@@ -25,6 +25,7 @@ class Source:
             self._prompts = iter(prompts)
         else:
             raise ConfigurationError("the prompts must be a list or another iterable of prompts: batch([prompt])")
+        self.may_wait: bool = isinstance(self._prompts, AsyncIterator)
         self.total = len(prompts) if isinstance(prompts, Sized) else None
         self._model = model
         self._options = options
