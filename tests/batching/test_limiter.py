@@ -34,6 +34,16 @@ def test_bucket_that_changes_soon(bucket_seconds):
         assert outcome.per_minute(140, 240) >= 0.9 * 100
 
 
+@pytest.mark.parametrize("window_seconds", [6, 10, 12, 20])
+def test_window_that_changes_soon(window_seconds):
+    """Of short phases with short windows, too, nine tenths are used from the twentieth second on."""
+    phases = [(120, per_minute) for _, per_minute in PHASES]
+    for outcome in outcomes(lambda: FixedWindow(window_seconds), round_trip_seconds=0.1, phases=phases):
+        for begin, allowed in ((0, 600), (120, 100), (240, 600)):
+            assert outcome.per_minute(begin + 20, begin + 120) >= 0.9 * allowed
+        assert outcome.refused_share <= 0.03
+
+
 @pytest.mark.parametrize("round_trip_seconds", [0.004, 0.1])
 @pytest.mark.parametrize("window_seconds", [10, 60])
 def test_window(window_seconds, round_trip_seconds):

@@ -3,7 +3,8 @@
 The limit of a server is unknown, changes, and is of one of two kinds: so many in a window (refused until it ends), or a bucket
 that is refilled. Three rules find both. A refusal shuts a gate for everybody until the time that the server names. When it opens
 again, the rate is a little less than what was accepted of late, the wait included. Then it stays nearly level for ten seconds,
-so that refusals are rare, and after that grows ever faster, so that a limit that was lifted is found within twenty.
+so that refusals are rare, and after that grows ever faster, so that a limit that was lifted is found within twenty. What was
+measured while the rate rose to a new limit is too little; then all that takes half the time.
 """
 
 import math
@@ -15,8 +16,10 @@ __all__ = ["Allowance", "Limiter"]
 _FIRST_RATE: Final = 100.0  # requests a second, doubled every second until the first refusal
 _SLOWEST_RATE: Final = 1 / 30
 _BACK_OFF: Final = 0.96  # of what was accepted
-_GROWTH_SECONDS: Final = 18.0  # after the gate has opened the rate has grown e-fold; see `_growth`
+_GROWTH_SECONDS: Final = 18.0  # after the gate has opened the rate has grown e-fold
 _GROWTH_POWER: Final = 12
+_FASTEST_GROWTH: Final = 0.25  # a second, e-fold: a limit that is met at a high rate is met by many at once
+_NEW_LIMIT: Final = 2  # times the rate at the beginning of the round
 _FULL_USE: Final = 0.9  # of the rate: more is not to be expected with timers that are late
 _TRUSTED_COUNT: Final = 10  # accepted requests make a measurement, fewer are chance
 _RECENT_SECONDS: Final = 2.0
@@ -44,6 +47,8 @@ class Limiter:
         self._refused_in_a_row = 0
         self._refused_at: float | None = None  # in this round, which began when the gate opened and ends when it opens again
         self._began_at = -math.inf
+        self._first_rate = self._rate  # of this round
+        self._growth_seconds = _GROWTH_SECONDS
         self._accepted = 0  # in this round
         self._recent = 0.0  # the same, older ones counting less and less
         self._recent_at = 0.0
@@ -60,7 +65,9 @@ class Limiter:
             if now < self._shut_until:
                 return self._shut_until - now
             if self._refused_at is not None:
-                self._rate = self._rate_after_refusal(self._refused_at)
+                is_new_limit = self._rate > _NEW_LIMIT * self._first_rate
+                self._growth_seconds = _GROWTH_SECONDS / 2 if is_new_limit else _GROWTH_SECONDS
+                self._rate = self._first_rate = self._rate_after_refusal(self._refused_at)
                 self._begin_round(self._shut_until)
                 self._has_met_the_limit = True
             elif now - self._last_at > _IDLE_SECONDS:
@@ -125,11 +132,15 @@ class Limiter:
         return self._recent * math.exp(-max(0.0, now - self._recent_at) / _RECENT_SECONDS)
 
     def _growth_until(self, now: float) -> float:
-        """The logarithm of how much the rate grows since the last request: at most twofold a second."""
-        fastest = math.log(2) * (now - self._last_at)
+        """The logarithm of how much the rate grows since the last request: at most twofold a second until it meets the limit."""
+        seconds = now - self._last_at
         if not self._has_met_the_limit:
-            return fastest
-        return min(fastest, _growth(now - self._began_at) - _growth(self._last_at - self._began_at))
+            return math.log(2) * seconds
+        return min(_FASTEST_GROWTH * seconds, self._growth(now) - self._growth(self._last_at))
+
+    def _growth(self, now: float) -> float:
+        """Of the whole round: next to nothing at first, then more and more."""
+        return float(((now - self._began_at) / self._growth_seconds) ** _GROWTH_POWER)
 
 
 class Allowance:
@@ -150,8 +161,3 @@ class Allowance:
     def take(self, amount: float) -> None:
         """Spend so much; a negative amount gives back."""
         self._balance -= amount
-
-
-def _growth(seconds: float) -> float:
-    """Next to nothing at first, then more and more."""
-    return float((seconds / _GROWTH_SECONDS) ** _GROWTH_POWER)
