@@ -11,7 +11,7 @@ import pytest
 from or_stream.events import Event, Heartbeat, StreamEnd, TextDelta
 from or_stream.protocol import Pipeline
 
-MODULES = ("inputs", "server", "goals", "report", "run")
+MODULES = ("inputs", "server", "goals", "report", "run", "batch_roles", "bench_batch")
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +162,25 @@ def test_quick_goals_need_no_other_packages(benchmarks):
     clients = {case.client for case in benchmarks.goals.cases_of(benchmarks.goals.QUICK_GOALS)}
     assert clients <= benchmarks.goals.OWN_CLIENTS
     assert {"or_stream", "or_stream, save_to", "or_stream decoder", "import or_stream"} <= clients
+
+
+def test_used_part_of_a_limit(benchmarks):
+    """What was taken in a phase is held against what it allows, both from the same second on."""
+    record = [(at / 10, 0) for at in range(1200)] + [(125.0, 3)]
+    assert benchmarks.bench_batch.used_of(record, 0, 600, 120, 20) == 1
+    assert benchmarks.bench_batch.used_of(record, 1, 100, 120, 20) == 0
+
+
+def test_early_requests(benchmarks):
+    """A request before a Retry-After is over is early, unless it was on its way when the first refusal was said."""
+    record = [(0.0, 0), (1.0, 5), (1.1, 5), (1.2, 0), (3.0, 0), (6.15, 9), (6.2, 0), (15.2, 0)]
+    assert benchmarks.bench_batch.early_in(record) == 1
+
+
+def test_limit_that_changes(benchmarks):
+    """Each limit holds for its phase, counted from the first request on, and everything is written down."""
+    window = benchmarks.batch_roles.limit_of
+    limit = benchmarks.batch_roles.ChangingLimit([window("window-10", 12), window("window-10", 6)], 10.0)
+    taken = [limit.take(at) is None for at in (100.0, 101.0, 102.0, 110.5, 111.0)]
+    assert taken == [True, True, False, True, False]
+    assert limit.record == [(0.0, 0), (1.0, 0), (2.0, 8), (10.5, 0), (11.0, 10)]
