@@ -13,6 +13,7 @@ import pytest
 
 from or_stream import ConfigurationError
 from or_stream.batching import read_journal
+from or_stream.batching.records import Journal
 from or_stream.emulator import scenarios
 
 PROMPTS = [f"prompt {number}" for number in range(12)]
@@ -62,6 +63,16 @@ async def test_left_run_goes_on(emulator, run, path):
     assert [item.prompt for item in items] == PROMPTS
     assert all(item.error is None for item in items)
     assert sorted(record["index"] for record in records(path, "done")) == list(range(12))
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_run_that_is_left_at_once(run, path, turns):
+    """However early a run is left, its journal is free for the next one."""
+    for _ in range(5):
+        async with run(PROMPTS, journal=path):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        Journal(path).close()
 
 
 async def test_duplicates_are_done_once(emulator, run, path):

@@ -6,12 +6,10 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import anyio
-import anyio.to_thread
 
 from or_stream.batching._attempts import Attempts, OnEvent, RunOver
 from or_stream.batching._delivery import Delivery
@@ -152,7 +150,7 @@ class BatchRun:
     async def _main(self) -> None:
         plan, journal, pictures = self._plan, None, None
         try:
-            journal = await anyio.to_thread.run_sync(_journal, plan)
+            journal = await _open_journal(plan)
             if journal is not None:
                 self._stats.cost = journal.cost
             self._source = Source(
@@ -358,11 +356,22 @@ class BatchRun:
                 await client.aclose()
 
 
-def _journal(plan: Plan) -> Journal | None:
-    """A dry run makes none."""
-    if plan.journal is None or (plan.dry_run and not Path(plan.journal).exists()):
+async def _open_journal(plan: Plan) -> Journal | None:
+    """A dry run makes none. A run that is left meanwhile leaves none open."""
+    if plan.journal is None or (plan.dry_run and not await anyio.Path(plan.journal).exists()):
         return None
-    return Journal(plan.journal)
+    opening = asyncio.ensure_future(asyncio.to_thread(Journal, plan.journal))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close_journal)
+        await asyncio.wait([opening])
+        raise
+
+
+def _close_journal(opening: asyncio.Future[Journal]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 class _Items:
