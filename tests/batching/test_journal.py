@@ -172,6 +172,24 @@ def test_torn_first_line(path):
     assert [item.key for item in read_journal(path)] == ["a"]
 
 
+def test_line_that_was_changed(path):
+    """A line that was changed by hand is an error that says so."""
+    with Journal(path) as journal:
+        journal.ended(task(), done())
+    path.write_text(path.read_text().replace('"text":"answer"', '"images":5'))
+    with Journal(path) as journal, pytest.raises(ConfigurationError, match="was changed"):
+        journal.finished(task())
+    with pytest.raises(ConfigurationError, match="line 2"):
+        list(read_journal(path))
+
+
+def test_no_version(path):
+    """A journal without a version is not touched either."""
+    path.write_text('{"kind":"journal"}\n')
+    with pytest.raises(ConfigurationError, match="version None"):
+        Journal(path)
+
+
 def test_no_place(tmp_path):
     """A journal that cannot be opened says why."""
     with pytest.raises(ConfigurationError, match="cannot be opened"):

@@ -99,11 +99,14 @@ class Journal:
         record = json.loads(_line(self._file))
         if record["key"] != task.key:
             return None  # two keys with one digest: the other one is done again
-        if record["request"] != task.request:
+        if record.get("request") != task.request:
             raise ConfigurationError(
                 f"the journal has the key {task.key!r} for another request: give it another key, or use another journal"
             )
-        return _item(record, task)
+        try:
+            return _item(record, task)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigurationError(f"the line of {task.key!r} in the journal was changed: {error!r}") from error
 
     def begun(self, key: str, generation_id: str) -> None:
         """A request has an answer, which will cost something whatever becomes of it."""
@@ -206,7 +209,11 @@ def read_journal(path: str | os.PathLike[str]) -> Iterator[BatchItem]:
                 return
             record = _parsed(line, number, path, whole=True)
             if record["kind"] in ("done", "failed"):
-                yield _item(record, None)
+                try:
+                    item = _item(record, None)
+                except (KeyError, TypeError, ValueError) as error:
+                    raise _foreign(number, path) from error
+                yield item
 
 
 def _item(record: dict[str, Any], task: Task | None) -> BatchItem:
@@ -237,8 +244,8 @@ def _parsed(line: bytes, number: int, path: Path, *, whole: bool = False) -> dic
         kind = None
     if kind is None or (number == 1) != (kind == "journal"):
         raise _foreign(number, path)
-    if kind == "journal" and record["version"] != _VERSION:
-        raise ConfigurationError(f"{str(path)!r} is a journal of version {record['version']!r}, this is version {_VERSION}")
+    if kind == "journal" and record.get("version") != _VERSION:
+        raise ConfigurationError(f"{str(path)!r} is a journal of version {record.get('version')!r}, this is version {_VERSION}")
     return dict(record)
 
 
