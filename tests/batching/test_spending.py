@@ -155,6 +155,18 @@ async def test_cost_that_comes_too_late(emulator, run, tmp_path):
     assert sum(record.path.endswith("/generation") for record in emulator.requests) == 2
 
 
+async def test_old_costs_without_a_client(emulator, run, tmp_path, monkeypatch):
+    """The key and the address come from the environment also where an old cost is asked for."""
+    monkeypatch.setenv("OPENROUTER_API_KEY", "k")
+    monkeypatch.setenv("OPENROUTER_BASE_URL", emulator.base_url)
+    await run(["a"]).collect()
+    with Journal(tmp_path / "j") as journal:
+        journal.begun("a", next(iter(emulator.bill)).generation_id)
+    running = batch([], journal=tmp_path / "j")
+    await running.collect()
+    assert (running.stats.cost, running.stats.unsettled) == (pytest.approx(emulator.bill.total), 0)
+
+
 async def test_many_costs_that_nobody_tells(emulator, run, tmp_path, monkeypatch):
     """All old costs share one time in which they may be asked for again; after it each is asked for once."""
     monkeypatch.setattr("or_stream.batching._run._SECONDS_FOR_OLD_COSTS", 0.6)
