@@ -87,6 +87,7 @@ class Chunk:
 
 _KNOWN_FIELDS: Final = {"id", "model", "provider", "created", "object", "choices", "usage", "error", "user_id"}
 _KNOWN_CHOICE_FIELDS: Final = {"index", "delta", "message", "finish_reason", "native_finish_reason", "logprobs", "error"}
+_KNOWN_USAGE: Final = {"prompt_tokens", "completion_tokens", "total_tokens", "cost", "is_byok", "cost_details"}
 _IMAGE_PATHS: Final = {
     ("choices", None, kind, "images", None, *rest)
     for kind in ("delta", "message")
@@ -204,20 +205,25 @@ class TextRepetition:
 
 def read_chunk(document: Any) -> Chunk:
     """Read a chunk, or a whole answer, or the beginning of either."""
-    chunk = Chunk()
     if not isinstance(document, dict):
-        return chunk
-    chunk.id = _text(document.get("id"))
-    chunk.model = _text(document.get("model"))
-    chunk.provider = _text(document.get("provider"))
-    created = document.get("created")
-    chunk.created = created if isinstance(created, int) and created > 0 else None
-    for choice in _objects(document.get("choices")):
-        _read_choice(choice, chunk)
-    if isinstance(document.get("usage"), dict):
-        chunk.usage = read_usage(document["usage"])
-    if document.get("error"):
-        chunk.error = ErrorBody.read(document["error"])
+        return Chunk()
+    created, usage = document.get("created"), document.get("usage")
+    chunk = Chunk(
+        _text(document.get("id")),
+        _text(document.get("model")),
+        _text(document.get("provider")),
+        created if isinstance(created, int) and created > 0 else None,
+    )
+    if (text := only_text(document)) is not None and document["choices"][0].keys() <= _KNOWN_CHOICE_FIELDS:
+        if text:
+            chunk.parts.append(Part("text", 0, text, False))
+    else:
+        for choice in _objects(document.get("choices")):
+            _read_choice(choice, chunk)
+        if isinstance(usage, dict):
+            chunk.usage = read_usage(usage)
+        if document.get("error"):
+            chunk.error = ErrorBody.read(document["error"])
     if not document.keys() <= _KNOWN_FIELDS:
         chunk.extra.update({name: value for name, value in document.items() if name not in _KNOWN_FIELDS and value is not None})
     return chunk
@@ -320,7 +326,6 @@ def _read_tool_call(call: dict[str, Any], position: int | None) -> ToolCallFragm
 def read_usage(usage: dict[str, Any]) -> Usage:
     prompt, completion = _object(usage.get("prompt_tokens_details")), _object(usage.get("completion_tokens_details"))
     tools = _object(usage.get("server_tool_use_details") or usage.get("server_tool_use"))
-    known = {"prompt_tokens", "completion_tokens", "total_tokens", "cost", "is_byok", "cost_details"}
     return Usage(
         prompt_tokens=_integer(usage.get("prompt_tokens")),
         completion_tokens=_integer(usage.get("completion_tokens")),
@@ -334,7 +339,7 @@ def read_usage(usage: dict[str, Any]) -> Usage:
         image_tokens=_integer(completion.get("image_tokens")),
         audio_tokens=_integer(completion.get("audio_tokens")),
         web_search_requests=_integer(tools.get("web_search_requests")),
-        extra={name: value for name, value in usage.items() if name not in known and value is not None},
+        extra={name: value for name, value in usage.items() if name not in _KNOWN_USAGE and value is not None},
     )
 
 

@@ -112,7 +112,8 @@ class ChatDecoder:
         """What has come so far."""
         identity = {"id": self._generation_id, "model": self._model, "provider": self._provider, "created": self._created}
         message = self._first.build(status, dict(self._extra), **identity)
-        message.alternatives = [builder.build(status, {}, **identity) for _, builder in sorted(self._others.items())]
+        if self._others:
+            message.alternatives = [builder.build(status, {}, **identity) for _, builder in sorted(self._others.items())]
         return message
 
     def _start(self, chunk: Chunk) -> list[Event]:
