@@ -182,6 +182,8 @@ class Client:
         self._learned[request.learned_as] = request.route, time.monotonic() + _LEARNED_SECONDS
 
     def _lesson_for(self, request: Request) -> Route | None:
+        if not self._learned:
+            return None
         route, until = self._learned.get(request.learned_as, (None, 0.0))
         return request.usable(route) if time.monotonic() < until else None
 

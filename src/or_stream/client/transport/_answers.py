@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
+from types import TracebackType
 from typing import Final
 
 import aiohttp
@@ -21,7 +22,7 @@ from or_stream.errors import (
 )
 from or_stream.protocol import ErrorBody, redact
 
-__all__ = ["FOREIGN", "beginning", "mapped", "retry_after", "status_error", "translated"]
+__all__ = ["FOREIGN", "MappedErrors", "beginning", "retry_after", "status_error", "translated"]
 
 FOREIGN: Final = (aiohttp.ClientError, HttpProcessingError, OSError)
 """What aiohttp lets through of its own and of the system's."""
@@ -75,19 +76,28 @@ def _one_line(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
-@contextmanager
-def mapped(*, before_response: bool) -> Iterator[None]:
-    """Turns what aiohttp raises into errors of this library."""
-    try:
-        yield
-    except aiohttp.ClientHttpProxyError as error:
-        # Without its cause, whose text has the address of the proxy, and the password in it.
-        raise translated(error, before_response=before_response) from None
-    except FOREIGN as error:
-        raise translated(error, before_response=before_response) from error
-    except ValueError as error:
-        # What aiohttp finds out only now: a host that is no name, credentials of the caller's session beside the key.
-        raise ConfigurationError(f"this request cannot be sent: {_one_line(str(error))}") from error
+class MappedErrors:
+    """A context in which what aiohttp raises becomes an error of this library. No generator: that takes 1 µs of each request."""
+
+    __slots__ = ("_before_response",)
+
+    def __init__(self, *, before_response: bool) -> None:
+        self._before_response = before_response
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            # Without its cause, whose text has the address of the proxy, and the password in it.
+            raise translated(error, before_response=self._before_response) from None
+        if isinstance(error, FOREIGN):
+            raise translated(error, before_response=self._before_response) from error
+        if isinstance(error, ValueError):
+            # What aiohttp finds out only now: a host that is no name, credentials of the caller's session beside the key.
+            raise ConfigurationError(f"this request cannot be sent: {_one_line(str(error))}") from error
 
 
 def translated(error: Exception, *, before_response: bool) -> OrStreamError:

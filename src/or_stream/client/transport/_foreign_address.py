@@ -9,7 +9,7 @@ from typing import Any, Final
 import aiohttp
 from yarl import URL
 
-from or_stream.client.transport._answers import mapped, status_error
+from or_stream.client.transport._answers import MappedErrors, status_error
 from or_stream.errors import ConfigurationError, OrStreamError, ProtocolViolation
 from or_stream.protocol import redact
 
@@ -56,7 +56,7 @@ async def _follow(session: aiohttp.ClientSession, first: str, take: Callable[[by
     for _ in range(_MAX_REDIRECTS + 1):
         if not address.lower().startswith(("http://", "https://")):
             raise _not_fetched(first, "it is no http address")
-        with mapped(before_response=True):
+        with MappedErrors(before_response=True):
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=None, sock_read=None)
             async with session.get(address, headers=_HEADERS, timeout=timeout, allow_redirects=False) as response:
                 if response.status in _REDIRECTS:

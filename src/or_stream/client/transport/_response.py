@@ -11,7 +11,7 @@ from typing import Final
 
 import aiohttp
 
-from or_stream.client.transport._answers import FOREIGN, mapped, retry_after, translated
+from or_stream.client.transport._answers import FOREIGN, MappedErrors, retry_after, translated
 from or_stream.errors import APIStatusError, OrStreamError, ProtocolViolation, StreamFailed
 from or_stream.protocol import Framing, conceal
 
@@ -68,7 +68,7 @@ class Response:
     async def read_whole(self, max_bytes: int) -> bytes:
         """All of a body that is of use only as a whole. Raises ProtocolViolation for a longer one."""
         body = bytearray()
-        with mapped(before_response=True):  # half of it is as good as no answer
+        with MappedErrors(before_response=True):  # half of it is as good as no answer
             async for data in self._response.content.iter_any():
                 body += data
                 if len(body) > max_bytes:

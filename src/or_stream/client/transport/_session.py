@@ -13,7 +13,7 @@ from typing import Any, Final
 import aiohttp
 
 from or_stream.client._clocks import HeadersWait
-from or_stream.client.transport._answers import beginning, mapped, status_error
+from or_stream.client.transport._answers import MappedErrors, beginning, status_error
 from or_stream.client.transport._response import OF_PARENT, Response
 from or_stream.errors import BadRequest, ConfigurationError, OrStreamError, ProtocolViolation
 from or_stream.protocol import conceal, redact
@@ -86,8 +86,8 @@ class Transport:
         return document
 
     async def _request(self, method: str, url: str, headers: Mapping[str, str], *, wait: HeadersWait, **content: Any) -> Response:
-        session = await self._running_session()
         await self._turns.next()
+        session = await self._running_session()
         connector, task = session.connector, asyncio.current_task()
         if isinstance(connector, _Connector):
             connector.waits[task] = wait
@@ -95,7 +95,7 @@ class Transport:
         else:
             timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=wait.connect_seconds, sock_read=None)
         try:
-            with mapped(before_response=True):
+            with MappedErrors(before_response=True):
                 response = await session.request(
                     method,
                     url,
@@ -189,8 +189,7 @@ class Transport:
             # asyncio closes every started async generator when a loop shuts down (`shutdown_asyncgens`): the one public hook.
             self._closer = _close_with_loop(self._session, weakref.WeakMethod(self._close_responses))
             await anext(self._closer)
-        if self._loop is not loop:
-            self._loop, self._turns = loop, _Turns()
+        self._loop = loop
         if self._session is None or self._session.closed:
             raise ConfigurationError("the aiohttp session of this Client is closed: make another Client")
         return self._session
@@ -244,12 +243,15 @@ class _Turns:
     """
 
     def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._begun = 0  # in this turn
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def next(self) -> None:
         """Return in a turn that has room; the first who ask come first."""
         loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._begun, self._waiting = loop, 0, deque()
         if self._waiting or self._begun >= _REQUESTS_A_TURN:
             turn: asyncio.Future[None] = loop.create_future()
             self._waiting.append(turn)
