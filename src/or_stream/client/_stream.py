@@ -180,7 +180,9 @@ class ChatStream:
                 if self._response is None:
                     await self._begin()
                 else:
-                    failure = await self._read(self._response)
+                    assert self._clocks is not None
+                    self._clocks.begin_wait()
+                    failure = self._take(await (self._next_slice() if self._unread else self._response.read()))
             except OrStreamError as error:
                 failure = self._broken_by(error)
             except BaseException:
@@ -230,27 +232,13 @@ class ChatStream:
         )
         self._clocks.watch(response.close)
 
-    async def _read(self, response: Response) -> OrStreamError | None:
-        """Wait for bytes and make events ready; what failed in them."""
-        assert self._pipeline is not None
-        assert self._clocks is not None
-        self._clocks.begin_wait()
-        if self._unread:
-            await asyncio.sleep(0)  # each of many streams gets its first events before any gets the rest of a large read
-            data = self._next_slice()
-        else:
-            data = await response.read()
-        if self._is_left():
-            return None
-        if len(data) > _SLICE_BYTES and not self._pipeline.is_lifting:
-            self._unread, self._unread_from = data, 0
-            data = self._next_slice()
-        self._stats.bytes += len(data)
-        self._make_ready(self._pipeline.feed(data) if data else self._pipeline.finish())
-        return self._pipeline.failure
+    async def _next_slice(self) -> bytes:
+        """Of a large read, in the next turn: each of many streams gets its first events before any gets the rest."""
+        await asyncio.sleep(0)
+        return self._slice()
 
-    def _next_slice(self) -> bytes:
-        """Of a large read, what is to be read next: whole events where that can be."""
+    def _slice(self) -> bytes:
+        """Of what is unread, what is to be read next: whole events where that can be."""
         unread, start, end = self._unread, self._unread_from, self._unread_from + _SLICE_BYTES
         if end >= len(unread):
             self._unread = b""
@@ -258,6 +246,18 @@ class ChatStream:
         boundary = unread.rfind(b"\n\n", start, end)
         self._unread_from = end = end if boundary < 0 else boundary + 2
         return unread[start:end]
+
+    def _take(self, data: bytes) -> OrStreamError | None:
+        """Make events of what was read, and have them ready; what failed in it."""
+        assert self._pipeline is not None
+        if self._is_left():
+            return None
+        if len(data) > _SLICE_BYTES and not self._pipeline.is_lifting:
+            self._unread, self._unread_from = data, 0
+            data = self._slice()
+        self._stats.bytes += len(data)
+        self._make_ready(self._pipeline.feed(data) if data else self._pipeline.finish())
+        return self._pipeline.failure
 
     def _is_left(self) -> bool:
         """Whether another task has left the stream meanwhile."""

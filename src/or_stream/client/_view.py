@@ -35,10 +35,9 @@ class View(Generic[ItemT]):
     async def __anext__(self) -> ItemT:
         while self._ready or await self._fill():
             self._is_used = True
-            event = self._ready.pop()
             if self._pick is None:
-                return event  # type: ignore[return-value]  # without `pick` the items are the events
-            if (item := self._pick(event)) is not None:
+                return self._ready.pop()  # type: ignore[return-value]  # without `pick` the items are the events
+            if (item := self._pick(self._ready.pop())) is not None:
                 return item
         raise StopAsyncIteration
 

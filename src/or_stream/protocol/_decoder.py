@@ -72,7 +72,8 @@ class ChatDecoder:
         """The same, after the first, for chunks of which it is known that they have nothing but these texts to say."""
         deltas: list[Event] = list(map(TextDelta, filter(None, texts)))
         if deltas:
-            self._first.said |= _TEXT
+            if "text" not in self._first.said:
+                self._first.said |= _TEXT
             self._first.text += texts
         return deltas
 

@@ -6,7 +6,7 @@ import json
 import os
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -55,16 +55,16 @@ class Transport:
         self._responses: weakref.WeakSet[Response] = weakref.WeakSet()
         self._lingering: dict[aiohttp.ClientResponse, float] = {}  # until when, the first to end first
 
-    async def post(
+    def post(
         self, url: str, body: bytes, headers: Mapping[str, str], *, wait: HeadersWait, is_for_disk: bool = False
-    ) -> Response:
+    ) -> Awaitable[Response]:
         """Send a request and return the answer once its headers are here. Raises an APIStatusError for an answer that says no.
 
         `is_for_disk`: what comes is not kept, so that the buffer is the memory it takes.
         """
         data = body if len(body) <= _LARGE_BODY_BYTES else io.BytesIO(body)
         read_bufsize = _READ_BUFFER_BYTES_FOR_DISK if is_for_disk else _READ_BUFFER_BYTES
-        return await self._request("POST", url, headers, wait=wait, data=data, read_bufsize=read_bufsize)
+        return self._request("POST", url, headers, wait=wait, data=data, read_bufsize=read_bufsize)
 
     async def get_json(
         self, url: str, query: Mapping[str, str], headers: Mapping[str, str], *, wait: HeadersWait
