@@ -1,6 +1,7 @@
 """What a model puts out, as far as its name tells: for where nobody has asked the catalogue, or it cannot be had."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 __all__ = ["outputs_by_name"]
@@ -15,6 +16,7 @@ _DRAWING_FAMILIES: Final = tuple(
 )
 
 
+@lru_cache(maxsize=256)
 def outputs_by_name(model_id: str) -> tuple[str, ...] | None:
     """The modalities that a family of models which draw puts out; None for a name of no such family."""
     return next((outputs for name, outputs in _DRAWING_FAMILIES if name.search(model_id)), None)

@@ -275,7 +275,8 @@ class ChatStream:
         """Notice what events mean for the stream, and have them handed out."""
         assert self._clocks is not None
         self._stats.events += len(events)
-        kinds = set(map(type, events))
+        types = list(map(type, events))
+        kinds = set(types)
         if kinds.isdisjoint(CONTENT):
             # What it takes to look through the bytes counts too: those of a flood of comments are always there.
             self._clocks.end_wait()
@@ -284,7 +285,7 @@ class ChatStream:
             if self._stats.seconds_to_first_content is None:
                 self._stats.seconds_to_first_content = self._clocks.elapsed_seconds()
         if Heartbeat in kinds:
-            self._stats.heartbeats += sum(type(event) is Heartbeat for event in events)
+            self._stats.heartbeats += types.count(Heartbeat)
             kinds.discard(Heartbeat)
         if kinds:
             self._has_handed_out = True

@@ -170,26 +170,27 @@ class TextRepetition:
         if not start or not data.startswith(start, position):
             return [], position
         pieces: list[bytes] = []
-        first = position + len(start)
+        first, seam_size = position + len(start), len(seam)
         while True:
             last = data.find(b'"', first)
-            if data[last - 1] == _BACKSLASH and last > first and (string := _STRING.match(data, first)):
+            is_seam = data.startswith(seam, last)
+            if not is_seam and last > first and data[last - 1] == _BACKSLASH and (string := _STRING.match(data, first)):
                 last = string.end()
-            if data.startswith(seam, last):
-                pieces.append(data[first:last])
-                first = last + len(seam)
-                continue
-            if last >= 0 and data.startswith(self._end, last):
-                pieces.append(data[first:last])
-                behind = last + len(self._end)
-            else:
-                behind = first - len(start)
-            break
+                is_seam = data.startswith(seam, last)
+            if not is_seam:
+                break
+            pieces.append(data[first:last])
+            first = last + seam_size
+        behind = first - len(start)
+        if last >= 0 and data.startswith(self._end, last):
+            pieces.append(data[first:last])
+            behind = last + len(self._end)
         try:
-            # No piece has a quote that is not escaped, nor half an escape: each stays a string of its own.
-            return from_json(b'["' + b'","'.join(pieces) + b'"]') if pieces else [], behind
+            texts: list[str] = from_json(b'["' + b'","'.join(pieces) + b'"]') if pieces else []
         except ValueError:
             return [], position
+        # No piece has a quote that is not escaped. One that ends in half an escape takes the next one into its string.
+        return (texts, behind) if len(texts) == len(pieces) else ([], position)
 
     def next_beginning(self, data: bytes, position: int) -> int:
         """Where the next event may begin that repeats, or the first to learn from; the end of the data where there is none."""
