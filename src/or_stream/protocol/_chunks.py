@@ -186,11 +186,11 @@ class TextRepetition:
             pieces.append(data[first:last])
             behind = last + len(self._end)
         try:
-            texts: list[str] = from_json(b'["' + b'","'.join(pieces) + b'"]') if pieces else []
+            # No piece has a quote that is not escaped. After one that ends in half an escape, strings and what is between them
+            # change places, which is no JSON: each that is read was a string of its own.
+            return from_json(b'["' + b'","'.join(pieces) + b'"]') if pieces else [], behind
         except ValueError:
             return [], position
-        # No piece has a quote that is not escaped. One that ends in half an escape takes the next one into its string.
-        return (texts, behind) if len(texts) == len(pieces) else ([], position)
 
     def next_beginning(self, data: bytes, position: int) -> int:
         """Where the next event may begin that repeats, or the first to learn from; the end of the data where there is none."""
