@@ -38,11 +38,13 @@ def _image_config(config: Mapping[str, Any]) -> dict[str, Any]:
 def _modalities(options: Mapping[str, Any]) -> list[str]:
     """As given; a wish for both that the route replaces where nothing is given."""
     given = options.get("modalities")
+    if given is None:
+        return ["image", "text"]
     if isinstance(given, str):
         raise ConfigurationError(f'modalities must be a list: use ["{given}"]')
-    if given is not None and not isinstance(given, Iterable):
+    if not isinstance(given, Iterable):
         raise ConfigurationError('modalities must be a list such as ["image", "text"]')
-    modalities = ["image", "text"] if given is None else list(given)
+    modalities = list(given)
     if not modalities:
         raise ConfigurationError('modalities is empty: leave it out, or name what is wanted, such as ["image", "text"]')
     if not all(isinstance(name, str) for name in modalities):
@@ -86,9 +88,11 @@ def messages_of(prompt: Prompt, images: Sequence[ImageInput] | None) -> list[dic
 
 def checked_images(images: Sequence[ImageInput] | None) -> list[ImageInput]:
     """The pictures of a request as a list. Raises ConfigurationError for one picture that is in no list."""
-    if isinstance(images, str | bytes | bytearray | os.PathLike | Image | Picture) or not isinstance(images or (), Iterable):
+    if images is None:
+        return []
+    if isinstance(images, str | bytes | bytearray | os.PathLike | Image | Picture) or not isinstance(images, Iterable):
         raise ConfigurationError("images must be a list: use images=[...]")
-    return list(images or ())
+    return list(images)
 
 
 def _conversation(prompt: Prompt) -> list[dict[str, Any]]:

@@ -194,23 +194,23 @@ class GenerationOptions(BodyOptions, total=False):
 
 BODY_OPTIONS: Final = frozenset(BodyOptions.__annotations__)
 _OPTIONS: Final = frozenset(get_type_hints(GenerationOptions))
-_OPTION_TYPES: Final = (
-    ("system", str | Sequence, "a text, or a list of content parts"),
-    ("image_config", Mapping, 'a mapping such as {"aspect_ratio": "16:9"}'),
-    ("extra_body", Mapping, "a mapping"),
-    ("extra_headers", Mapping, "a mapping"),
-    ("save_to", str | os.PathLike, "the path of a folder"),
-    ("timeouts", Timeouts, "a Timeouts, such as Timeouts(total=300)"),
-    ("retry", RetryPolicy, "a RetryPolicy, such as RetryPolicy(attempts=1)"),
-)
+_OPTION_TYPES: Final = {
+    "system": (str | Sequence, "a text, or a list of content parts"),
+    "image_config": (Mapping, 'a mapping such as {"aspect_ratio": "16:9"}'),
+    "extra_body": (Mapping, "a mapping"),
+    "extra_headers": (Mapping, "a mapping"),
+    "save_to": (str | os.PathLike, "the path of a folder"),
+    "timeouts": (Timeouts, "a Timeouts, such as Timeouts(total=300)"),
+    "retry": (RetryPolicy, "a RetryPolicy, such as RetryPolicy(attempts=1)"),
+}
 
 
 def check_options(options: Mapping[str, Any]) -> None:
     """Raises ConfigurationError for an unknown name, and for a value that would fail only later, somewhere else."""
     if unknown := sorted(set(options) - _OPTIONS):
         raise ConfigurationError(f"unknown option {unknown[0]!r}: {_hint(unknown[0])}")
-    for name, kind, example in _OPTION_TYPES:
-        value = options.get(name)
+    for name, value in options.items():
+        kind, example = _OPTION_TYPES.get(name, (object, ""))
         if value is not None and not isinstance(value, kind):
             raise ConfigurationError(f"{name} must be {example}, not {type(value).__name__}")
     if options.get("api") not in (None, "auto", "chat", "images"):

@@ -210,7 +210,9 @@ def build_request(prompt: Prompt, model: str | None, options: Mapping[str, Any])
 
 def _lifted(options: Mapping[str, Any]) -> Mapping[str, Any]:
     """With what `extra_body` says of the output in the arguments of those names, because each endpoint has other words for it."""
-    extra = options.get("extra_body") or {}
+    extra = options.get("extra_body")
+    if not extra:
+        return options
     lifted = {name: extra[name] for name in ("modalities", "image_config") if extra.get(name) is not None}
     if not lifted:
         return options
