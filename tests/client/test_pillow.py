@@ -12,7 +12,7 @@ import pytest
 
 from or_stream import ConfigurationError, Image, Picture
 from or_stream.client.request import loaded_picture
-from or_stream.emulator import picture
+from or_stream.emulator import data_url, picture
 
 
 def halves(mode="RGB", size=(40, 20)):
@@ -256,12 +256,15 @@ def test_sixteen_bits_are_not_made_smaller():
     assert "'I;16'" in refusal_of(PIL.Image.new("I;16", (40, 20)), max_pixels=10)
 
 
-@pytest.mark.parametrize(
-    "address", ["https://a.example/b.png", "data:image/png;base64,AA==", Image(url="https://a.example/b.png")]
-)
+@pytest.mark.parametrize("address", ["https://a.example/b.png", Image(url="https://a.example/b.png")])
 def test_address_is_not_made_smaller(address):
     """Nobody fetches it unasked."""
     assert "fetch_image" in refusal_of(address, max_pixels=10)
+
+
+def test_data_url_is_made_smaller():
+    """It is the picture itself, not its address."""
+    assert sent(data_url(picture("a lamp", 40, 20)), max_pixels=200).size == (20, 10)
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,10 @@ def png_path(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("kind", ["path", "str", "bytes", "bytearray", "Image", "Image in a file", "data URL"])
+@pytest.mark.parametrize(
+    "kind",
+    ["path", "str", "bytes", "bytearray", "Image", "Image in a file", "data URL", "data URL in lines", "Image of a data URL"],
+)
 def test_image_becomes_a_data_url(png_path, kind):
     """Each kind of picture is sent whole, with the media type that its bytes prove, behind the text."""
     image = {
@@ -262,6 +265,8 @@ def test_image_becomes_a_data_url(png_path, kind):
         "Image": Image.from_bytes(PNG),
         "Image in a file": Image.from_file(png_path),
         "data URL": PNG_URL,
+        "data URL in lines": "DATA" + PNG_URL[4:80] + "\n" + PNG_URL[80:] + "\n",
+        "Image of a data URL": Image(url=PNG_URL),
     }[kind]
     (message,) = body_of(images=[image])["messages"]
     assert message["content"] == [
@@ -353,6 +358,7 @@ def test_kind_that_the_service_does_not_take_is_refused(data, media_type):
     advice = f"is {media_type}, which the service does not take: convert it to PNG or JPEG"
     assert advice in refusal_of(images=[data])
     assert advice in refusal_of(images=[Image.from_bytes(data)])
+    assert advice in refusal_of(images=["data:image/png;base64," + base64.b64encode(data).decode()])
 
 
 def test_empty_picture_is_refused(tmp_path):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tracemalloc
+from pathlib import Path
 
 import PIL.Image
 import pytest
@@ -331,6 +332,15 @@ async def test_picture_that_is_gone(emulator, conversation):
     assert len(conversation) == 2
 
 
+async def test_pipe_in_place_of_a_picture(conversation):
+    """It is not waited for."""
+    await conversation.generate("Draw a village")
+    path = conversation.messages[0].images[0].path
+    path.unlink()
+    os.mkfifo(path)
+    assert "of turn 1 is no file" in await refusal_of(conversation)
+
+
 async def test_picture_that_has_changed(conversation):
     """A file that is not what it was is not sent."""
     first = await conversation.generate("Draw a village")
@@ -472,6 +482,14 @@ def test_answer_that_is_no_message_is_refused(conversation):
     """A text is not one."""
     with pytest.raises(ConfigurationError, match="must be a Message, not str"):
         conversation.add("x", "y")
+
+
+@pytest.mark.parametrize("image", [Image(), Image(path=Path("/nowhere/a.png"))])
+def test_answer_with_a_picture_that_is_not_there_is_refused(conversation, image):
+    """It could not be sent, and not be saved."""
+    with pytest.raises(ConfigurationError, match=r"no data|/nowhere/a\.png"):
+        conversation.add("x", Message(images=[image]))
+    assert len(conversation) == 0
 
 
 async def test_folder_that_takes_nothing(emulator, conversation, folder):

@@ -1,13 +1,9 @@
 """Pictures as a conversation keeps them: a file, an address, or in memory where there is no folder; and back for sending."""
 
-import binascii
 import hashlib
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
-
-import pybase64
 
 from or_stream._image_format import media_type_of
 from or_stream.client import ImageInput, Picture
@@ -24,8 +20,6 @@ def taken_in(given: ImageInput, folder: Path | None) -> tuple[Picture, Image]:
     Raises ConfigurationError for what cannot be sent, and where the folder does not take it.
     """
     picture = given if isinstance(given, Picture) else Picture(given)
-    if isinstance(picture.source, str) and re.match("data:", picture.source, re.IGNORECASE):
-        picture = replace(picture, source=_decoded(picture.source))
     loaded = loaded_picture(picture)
     path = _path_of(picture)
     is_kept_there = path is not None and (folder is None or path.parent.resolve() == folder.resolve())
@@ -34,9 +28,14 @@ def taken_in(given: ImageInput, folder: Path | None) -> tuple[Picture, Image]:
 
 
 def kept(image: Image, folder: Path | None) -> Image:
-    """As history keeps it. Raises ConfigurationError where the folder does not take it."""
+    """As history keeps it. Raises ConfigurationError for an empty one, a file that is gone, and a folder that takes nothing."""
     if image.path is not None:
-        return _as_file(image, image.path)
+        try:
+            return _as_file(image, image.path)
+        except OSError as error:
+            raise ConfigurationError(f"cannot read {image!r}: {error}") from error
+    if not image.data and not image.url:
+        raise ConfigurationError("a picture has no data: make it with Image.from_bytes(...) or Image.from_file(...)")
     return written(image, folder) if image.data and folder is not None else image
 
 
@@ -58,6 +57,8 @@ def inflated(image: Image, turn: int) -> Image:
         return image
     name, advice = f"the picture {str(image.path)!r} of turn {turn}", "put it back, or drop it with forget_pictures()"
     try:
+        if image.path.exists() and not image.path.is_file():  # a pipe would be waited for
+            raise ConfigurationError(f"{name} is no file; {advice}")
         data = image.path.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{name} cannot be read: {error.strerror or error}; {advice}") from error
@@ -79,19 +80,6 @@ def _path_of(picture: Picture) -> Path | None:
         return None
     if isinstance(source, Image):
         return source.path
-    return Path(source) if isinstance(source, os.PathLike) or (isinstance(source, str) and not _is_address(source)) else None
-
-
-def _is_address(source: str) -> bool:
-    return re.match("https?://", source, re.IGNORECASE) is not None
-
-
-def _decoded(url: str) -> bytes:
-    """What a data URL holds: kept as bytes, it can be a file."""
-    head, _, data = url.partition(",")
-    try:
-        if not head.lower().endswith(";base64"):
-            raise ConfigurationError("a data URL must hold base64: data:image/png;base64,...")
-        return pybase64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ConfigurationError(f"a data URL holds no base64: {error}") from error
+    if isinstance(source, str) and re.match("https?://|data:", source, re.IGNORECASE):
+        return None
+    return Path(source) if isinstance(source, str | os.PathLike) else None

@@ -1,9 +1,12 @@
 """Pictures that are sent in: whatever a caller has, as an address or a data URL."""
 
+import binascii
 import os
 import re
 from pathlib import Path
 from typing import Any, Final
+
+import pybase64
 
 from or_stream.client.request._options import ImageInput, ImageSource, Picture
 from or_stream.client.request._pillow import is_pillow, pillow_bytes, shrunk
@@ -35,6 +38,8 @@ def loaded_picture(image: ImageInput) -> Image:
     if isinstance(image, Picture):
         max_pixels = image.max_pixels
         image = image.source
+    if (data_url := _data_url_of(image)) is not None:
+        image = _decoded(data_url)
     address = _address_of(image)
     if address is not None:
         if max_pixels is not None:
@@ -55,11 +60,26 @@ def loaded_picture(image: ImageInput) -> Image:
 
 
 def _address_of(image: ImageSource) -> Image | None:
-    if isinstance(image, str) and re.match(r"(https?://|data:)", image, re.IGNORECASE):
+    if isinstance(image, str) and re.match("https?://", image, re.IGNORECASE):
         return Image(url=image)
     if isinstance(image, Image) and image.url is not None and not image.data and image.path is None:
         return image
     return None
+
+
+def _data_url_of(image: ImageSource) -> str | None:
+    url = image.url if isinstance(image, Image) and not image.data and image.path is None else image
+    return url if isinstance(url, str) and url[:5].lower() == "data:" else None
+
+
+def _decoded(data_url: str) -> bytes:
+    head, _, data = data_url.partition(",")
+    if not head.lower().endswith(";base64"):
+        raise ConfigurationError("a data URL must hold base64: data:image/png;base64,...")
+    try:
+        return pybase64.b64decode("".join(data.split()), validate=True)  # lines of 76 characters are common
+    except (binascii.Error, ValueError) as error:
+        raise ConfigurationError(f"a data URL holds no base64: {error}") from error
 
 
 def _name_of(image: ImageSource) -> str:
