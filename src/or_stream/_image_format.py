@@ -1,8 +1,9 @@
 """What the first bytes of a picture say about it: its media type and its size in pixels. Nothing is decoded."""
 
+from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["HEAD_BYTES", "SUFFIXES", "media_type_of", "pixel_size"]
+__all__ = ["HEAD_BYTES", "SUFFIXES", "jpeg_scan", "media_type_of", "pixel_size"]
 
 HEAD_BYTES: Final = 64
 """How many bytes `media_type_of` wants to see: enough for every magic number below."""
@@ -82,22 +83,29 @@ def _little_endian(data: bytes) -> int:
     return int.from_bytes(data, "little")
 
 
+def jpeg_scan(data: bytes) -> int:
+    """Where the pixels of a JPEG begin, behind the small picture that its EXIF may hold; 0 where that cannot be told."""
+    return next((position for marker, position in _jpeg_segments(data) if marker == 0xDA), 0)
+
+
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """ITU-T T.81 B.1.1: walk the marker segments up to the first frame header (SOF)."""
+    """From the first frame header (SOF)."""
+    for marker, position in _jpeg_segments(data):
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return _big_endian(data[position + 7 : position + 9]), _big_endian(data[position + 5 : position + 7])
+    return None
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """ITU-T T.81 B.1.1: the marker of each segment, and where it stands, as far as the segments can be followed."""
     position = 2
-    while position + 9 <= len(data):
-        if data[position] != 0xFF:
-            return None
+    while position + 9 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
         if marker == 0xFF:
             position += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return _big_endian(data[position + 7 : position + 9]), _big_endian(data[position + 5 : position + 7])
-        elif marker in (0x01, *range(0xD0, 0xD9)):
-            position += 2
-        else:
-            position += 2 + _big_endian(data[position + 2 : position + 4])
-    return None
+            continue
+        yield marker, position
+        position += 2 if marker in (0x01, *range(0xD0, 0xD9)) else 2 + _big_endian(data[position + 2 : position + 4])
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:

@@ -334,13 +334,22 @@ def test_orientation_is_kept(kind, orientation):
         assert opened.getexif()[PIL.ExifTags.Base.Orientation] == orientation
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
 def test_picture_cut_short_is_refused(tmp_path, kind):
     """A file whose end is missing is named before anything is sent."""
     path = tmp_path / "half"
     path.write_bytes(encoded_picture(kind)[:-20])
     assert refusal_of(images=[path]) == f"the image {str(path)!r} is cut short: its end is missing; send the whole file"
     assert "cut short" in refusal_of(images=[Image.from_file(path)])
+
+
+def test_photo_cut_short_behind_its_thumbnail_is_refused():
+    """The end of the small picture in its EXIF is not that of the photo."""
+    photo, thumbnail = encoded_picture("JPEG"), encoded_picture("JPEG")
+    exif = b"\xff\xe1" + (len(thumbnail) + 8).to_bytes(2, "big") + b"Exif\0\0" + thumbnail
+    whole = photo[:2] + exif + photo[2:]
+    assert body_of(images=[whole])["messages"]
+    assert "cut short" in refusal_of(images=[whole[:-20]])
 
 
 @pytest.mark.parametrize(

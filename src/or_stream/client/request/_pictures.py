@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pybase64
 
+from or_stream._image_format import jpeg_scan
 from or_stream.client.request._options import ImageInput, ImageSource, Picture
 from or_stream.client.request._pillow import is_pillow, pillow_bytes, shrunk
 from or_stream.errors import ConfigurationError
@@ -118,7 +119,9 @@ def _is_cut_short(image: Image) -> bool:
         case "image/png":
             return b"IEND\xaeB`\x82" not in image.data
         case "image/jpeg":
-            return b"\xff\xd9" not in image.data
+            return image.data.find(b"\xff\xd9", jpeg_scan(image.data)) < 0
+        case "image/gif":
+            return b"\x00;" not in image.data  # can be there by chance; a whole one has it always
         case "image/webp":
             return len(image.data) < int.from_bytes(image.data[4:8], "little") + 8
     return False
