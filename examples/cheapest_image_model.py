@@ -2,27 +2,38 @@
 
 import asyncio
 
-from or_stream import Client
+from or_stream import Client, ImageConfig
 from or_stream.catalog import Model
 
-TOKENS_OF_A_PICTURE = 1290  # for the models that charge by the token; others charge by the picture
+CONFIG: ImageConfig = {"aspect_ratio": "16:9", "image_size": "2K"}
+# How much such a picture is, by what providers charge for. How many tokens it has differs from model to model: about this many.
+UNITS_OF_A_PICTURE = {"image": 1, "megapixel": 4, "token": 4096}
 
 
-def price(model: Model) -> float | None:
-    """Dollars for one picture; None where nobody says."""
-    return model.estimate(prompt_tokens=20, images=1, tokens_per_image=TOKENS_OF_A_PICTURE)
+async def price(client: Client, model: Model) -> float | None:
+    """Dollars for one picture where it is cheapest, as providers say it, else by the model's price; None where nobody says."""
+    lines = [line for endpoint in await client.endpoints(model.id) for line in endpoint.image_prices]
+    prices = [
+        line.usd * UNITS_OF_A_PICTURE[line.unit]
+        for line in lines
+        if line.billable == "output_image"
+        and line.unit in UNITS_OF_A_PICTURE
+        and line.variant in (None, "2K")
+        and line.usd is not None
+    ]
+    return min(prices, default=model.estimate(images=1, tokens_per_image=UNITS_OF_A_PICTURE["token"]))
 
 
 async def main() -> None:
     async with Client() as client:
         models = await client.models(output_modalities={"image"})
-        fitting = [model for model in models if model.image and model.image.allows(aspect_ratio="16:9", resolution="2K")]
-        prices = {model.id: usd for model in fitting if (usd := price(model)) is not None}
+        fitting = [model for model in models if model.image and model.image.allows(**CONFIG)]
+        said = await asyncio.gather(*(price(client, model) for model in fitting))
+        prices = {model.id: usd for model, usd in zip(fitting, said, strict=True) if usd is not None}
         for model_id, usd in sorted(prices.items(), key=lambda item: item[1]):
             print(f"${usd:.4f}  {model_id}")
         cheapest = min(prices, key=prices.__getitem__)
-        config = {"aspect_ratio": "16:9", "image_size": "2K"}
-        message = await client.generate("A lighthouse at dusk", model=cheapest, image_config=config, save_to="out")
+        message = await client.generate("A lighthouse at dusk", model=cheapest, image_config=CONFIG, save_to="out")
     usage = message.usage
     print(f"{message.images[0].path}: {message.images[0].width} pixels wide, ${usage.cost if usage else None}")
 

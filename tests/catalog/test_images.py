@@ -7,7 +7,7 @@ from or_stream.catalog import ImageOptions, ImageParameter, ImagePrice
 SAID = {
     "supports_streaming": True,
     "supported_parameters": {
-        "resolution": {"type": "enum", "values": ["1K", "2K", "4K"]},
+        "resolution": {"type": "enum", "values": ["512", "1K", "2K", "4K"]},
         "aspect_ratio": {"type": "enum", "values": ["1:1", "16:9", 5]},
         "size": {"type": "enum", "values": ["2048x2048"]},
         "n": {"type": "range", "min": 1, "max": 4},
@@ -22,7 +22,7 @@ SAID = {
 def test_what_it_can():
     """The descriptors everybody asks for have names."""
     image = ImageOptions.read(SAID)
-    assert (("1K", "2K", "4K"), ("1:1", "16:9"), ("2048x2048",)) == (image.resolutions, image.aspect_ratios, image.sizes)
+    assert (("512", "1K", "2K", "4K"), ("1:1", "16:9"), ("2048x2048",)) == (image.resolutions, image.aspect_ratios, image.sizes)
     assert (4, 16, True) == (image.max_images, image.max_input_images, image.streams)
 
 
@@ -31,6 +31,9 @@ def test_what_it_can():
     [
         ({"aspect_ratio": "16:9", "resolution": "2K"}, True),
         ({"aspect_ratio": "16:9", "resolution": "8K"}, False),
+        ({"aspect_ratio": "16:9", "image_size": "2K"}, True),
+        ({"image_size": "0.5K"}, True),
+        ({"image_size": "8K"}, False),
         ({"n": 4}, True),
         ({"n": 5}, False),
         ({"n": 0}, False),
@@ -58,6 +61,7 @@ def test_one_picture_and_none_in():
     """A model that does not say how many draws one picture, and takes none in."""
     image = ImageOptions.read({"supported_parameters": {"seed": {"type": "boolean"}}})
     assert (1, 0) == (image.max_images, image.max_input_images)
+    assert (True, False) == (image.allows(n=1), image.allows(n=2))
 
 
 @pytest.mark.parametrize(

@@ -76,9 +76,17 @@ class ImageOptions(Record):
         return self._most("input_references", without=0)
 
     def allows(self, **parameters: Any) -> bool | None:
-        """Whether the model takes all of these, such as `aspect_ratio="16:9", resolution="2K"`; None where it says nothing."""
+        """Whether the model takes all of these, such as `aspect_ratio="16:9", image_size="2K"`; None where it says nothing.
+
+        The names are those of `ImageConfig`, whose `image_size` is the `resolution` of the Image API.
+        """
         if not self.parameters:
             return None
+        if "image_size" in parameters:
+            size = parameters.pop("image_size")
+            parameters["resolution"] = "512" if size == "0.5K" else size
+        if "n" not in self.parameters and parameters.get("n") == 1:  # one picture is what every model draws
+            del parameters["n"]
         return all(name in self.parameters and self.parameters[name].allows(value) for name, value in parameters.items())
 
     def _strings(self, name: str) -> tuple[str, ...]:
