@@ -53,12 +53,13 @@ FORBIDDEN_NAMES = {"base", "common", "core", "helpers", "types", "utils"}
 FORBIDDEN_IN_PROTOCOL = {"aiohttp", "asyncio", "logging", "os", "random", "socket", "time"}
 
 # What each layer may import besides itself. "" is the package's own __init__.
-_VALUES = {"_image_format", "_model_families", "_short_repr", "errors", "values"}
+_VALUES = {"_image_format", "_json", "_model_families", "_short_repr", "errors", "values"}
 _PROTOCOL = _VALUES | {"events", "protocol", "sse"}
 _CLIENT = _PROTOCOL | {"catalog", "client"}
 _EVERYTHING = _CLIENT | {"", "batching", "conversation", "emulator", "emulator.recording", "relay"}
 LAYERS: dict[str, set[str]] = {
     "_image_format": set(),
+    "_json": set(),
     "_model_families": set(),
     "_short_repr": set(),
     "errors": set(),

@@ -56,6 +56,13 @@ async def asked(key):
 # ---- the list of models
 
 
+async def test_name_with_half_a_character(asked):
+    """Half of a surrogate pair is replaced, so that the model can be printed and written."""
+    _, client = await asked({"/models": (200, b'{"data":[{"id":"a/b","name":"lamp\\ud83d"}]}')})
+    (model,) = await client.models()
+    assert Model.model_validate_json(model.model_dump_json()).name == "lamp\ufffd"
+
+
 async def test_models(asked):
     """Both lists are asked for, with those that only draw, and are one."""
     service, client = await asked({"/models": listed("a/talks"), "/images/models": listed("a/draws", outputs=("image",))})

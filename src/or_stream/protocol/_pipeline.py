@@ -1,12 +1,10 @@
 """Joins the stages: bytes, payloads lifted, SSE events, chunks, events and message. The only file that knows their order."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from pydantic_core import from_json
-
+from or_stream._json import parse_json
 from or_stream.errors import OrStreamError, ProtocolViolation, StreamTruncated
 from or_stream.events import Event, Heartbeat, StreamEnd
 from or_stream.protocol._chunks import TextRepetition, is_answer, is_image_path, only_text
@@ -278,28 +276,13 @@ def _is_whole(event: ServerSentEvent) -> bool:
 def _parse(raw: bytes) -> list[Any]:
     """The JSON of one event. Several texts, a line each, are what some gateways send (GLM, Kimi)."""
     try:
-        return [from_json(raw)]
-    except ValueError:
-        pass
-    text = raw.decode("utf-8-sig", errors="replace")  # the standard's way with a byte order mark and bytes that are no UTF-8
-    try:
-        return [_without_surrogates(json.loads(text))]
+        return [parse_json(raw)]
     except (ValueError, RecursionError) as error:
-        if "\n" in text.strip():
+        if b"\n" in raw.strip():
             try:
-                return [_without_surrogates(json.loads(line)) for line in text.split("\n") if line.strip()]
+                return [parse_json(line) for line in raw.split(b"\n") if line.strip()]
             except (ValueError, RecursionError):
                 pass
+        text = raw.decode("utf-8-sig", errors="replace")
         beginning = redact(text[:200])[:80] + ("..." if len(text) > 80 else "")
         raise ProtocolViolation(f"an event of the stream is not JSON: {beginning!r}") from error
-
-
-def _without_surrogates(value: Any) -> Any:
-    """`value` with U+FFFD for each half of a surrogate pair, which is no character and could not be written anywhere."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
-    if isinstance(value, dict):
-        return {_without_surrogates(name): _without_surrogates(item) for name, item in value.items()}
-    return value

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import json
 import os
 import weakref
 from collections import deque
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from or_stream._json import parse_json
 from or_stream.client._clocks import HeadersWait
 from or_stream.client.transport._answers import MappedErrors, beginning, status_error
 from or_stream.client.transport._response import OF_PARENT, Response
@@ -76,7 +76,7 @@ class Transport:
         finally:
             response.close()  # after the end of the body its connection is no longer the response's, and is used again
         try:
-            document = json.loads(body)
+            document = parse_json(body)
         except (ValueError, RecursionError) as error:
             raise ProtocolViolation(f"the answer is no JSON: {beginning(body)}") from error
         if not isinstance(document, dict):
