@@ -334,8 +334,17 @@ def test_json_error_alone():
     assert isinstance(outcome_of([b'{"error":"no"}'], framing="json").failure, ServerFailed)
 
 
+@pytest.mark.parametrize("cut", [1, 20, len(URL)])
+def test_json_answer_cut_short(cut: int):
+    """One that ends before its JSON does is truncated, as a stream is, and the pictures that were whole stay."""
+    data = answer(message={"images": [{"image_url": {"url": URL}}, {"image_url": {"url": URL}}]})
+    outcome = same_outcome(data[:-cut], framing="json")
+    assert isinstance(outcome.failure, StreamTruncated)
+    assert outcome.message.images[:1] == [Image.from_bytes(PNG)]
+
+
 @pytest.mark.parametrize(
-    "data", [b"", b"   ", b"<html>", b'{"choices":[', b"[DONE]", b"{}", b"[]", b"null", b'{"choices":[]}', b'{"detail":"gone"}']
+    "data", [b"", b"   ", b"<html>", b'{"choices":[x', b"[DONE]", b"{}", b"[]", b"null", b'{"choices":[]}', b'{"detail":"gone"}']
 )
 def test_json_answer_that_is_none(data: bytes):
     """A body that is no JSON, or JSON without an answer in it, is a violation."""

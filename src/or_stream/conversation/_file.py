@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
+from or_stream._json import parse_json
 from or_stream.client import Picture
 from or_stream.conversation._pictures import inflated, written
 from or_stream.conversation._turn import Turn
@@ -84,7 +85,7 @@ def _described_image(image: Image, number: int, path: Path) -> dict[str, Any]:
 def read_conversation(path: Path) -> Saved:
     """What a file holds; its pictures are not read. Raises ConfigurationError for anything but a whole conversation."""
     try:
-        said = json.loads(path.read_bytes())
+        said = parse_json(path.read_bytes())
     except OSError as error:
         raise ConfigurationError(f"the conversation {str(path)!r} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from pydantic_core import from_json
+
 from or_stream._json import parse_json
 from or_stream.errors import OrStreamError, ProtocolViolation, StreamTruncated
 from or_stream.events import Event, Heartbeat, StreamEnd
@@ -190,7 +192,10 @@ class Pipeline:
 
     def _take_end(self, events: list[Event]) -> None:
         if self._parser is None:
-            self._decode(bytes(self._document), events)
+            document = bytes(self._document)
+            if _is_beginning(document):
+                raise StreamTruncated("the answer ends inside its JSON; what came is in .partial")
+            self._decode(document, events)
         else:
             # Proxies lose the last blank line: an event that is whole but for it counts.
             for item in self._parser.flush():
@@ -271,6 +276,15 @@ def _is_whole(event: ServerSentEvent) -> bool:
     except ProtocolViolation:
         return False
     return True
+
+
+def _is_beginning(document: bytes) -> bool:
+    """Whether it is a JSON text whose end is missing."""
+    try:
+        from_json(document)
+    except ValueError as error:
+        return bool(document.strip()) and str(error).startswith("EOF while parsing")
+    return False
 
 
 def _parse(raw: bytes) -> list[Any]:
