@@ -70,7 +70,7 @@ async def test_second_turn_has_the_first_in_it(emulator, conversation):
     )
     assert assistant["reasoning_details"] == DETAILS
     assert pictures_in(assistant) == [url_of(first.images[0].path.read_bytes())]
-    assert conversation.messages[0].images[0].data == b""
+    assert conversation.answers[0].images[0].data == b""
 
 
 async def test_pictures_sent_in_are_sent_again(emulator, conversation, tmp_path):
@@ -105,7 +105,7 @@ async def test_smaller_picture_of_a_file_is_kept(emulator, client, tmp_path):
 def test_other_answers_are_not_kept(conversation):
     """Of several answers to one question only the first is sent back."""
     conversation.add("x", Message(text="one", alternatives=[Message(text="two", images=[Image.from_bytes(PNG)])]))
-    assert (conversation.messages[0].text, conversation.messages[0].alternatives) == ("one", [])
+    assert (conversation.answers[0].text, conversation.answers[0].alternatives) == ("one", [])
 
 
 async def test_options_of_the_conversation_hold(emulator, client):
@@ -158,7 +158,7 @@ async def test_turn_is_kept_when_its_stream_is_complete(conversation):
         if isinstance(event, TextDelta) and stream.status == "streaming":
             assert len(conversation) == 0
     assert (len(conversation), conversation.turns[0].prompt) == (1, "Draw a village")
-    assert conversation.messages[0].text == stream.message.text
+    assert conversation.answers[0].text == stream.message.text
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ async def test_pictures_are_files(conversation, folder):
         await conversation.generate("Edit it", images=[PNG])
     (one,), (other,) = (turn.images for turn in conversation)
     assert one.path == other.path == folder / f"{hashlib.sha256(PNG).hexdigest()}.png"
-    assert all(image.path.parent == folder for message in conversation.messages for image in message.images)
+    assert all(image.path.parent == folder for message in conversation.answers for image in message.images)
     assert not list(folder.glob(".*"))
 
 
@@ -311,7 +311,7 @@ async def test_history_holds_no_pictures(emulator, client, conversation):
         held, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert sum(image.size for message in conversation.messages for image in message.images) == 100_000_000
+    assert sum(image.size for message in conversation.answers for image in message.images) == 100_000_000
     assert held < 5_000_000 < peak
 
 
@@ -335,7 +335,7 @@ async def test_picture_that_is_gone(emulator, conversation):
 async def test_pipe_in_place_of_a_picture(conversation):
     """It is not waited for."""
     await conversation.generate("Draw a village")
-    path = conversation.messages[0].images[0].path
+    path = conversation.answers[0].images[0].path
     path.unlink()
     os.mkfifo(path)
     assert "of turn 1 is no file" in await refusal_of(conversation)
@@ -375,14 +375,14 @@ async def test_forget_pictures(emulator, long):
     assert [len(pictures_in(message)) for message in messages] == [0, 0, 0, 0, 1, 1, 0]
     assert ["reasoning_details" in message for message in messages] == [False, False, False, False, False, True, False]
     assert messages[0]["content"] == "turn 0"
-    assert messages[1]["content"] == long.messages[0].text != ""
+    assert messages[1]["content"] == long.answers[0].text != ""
 
 
 def test_answer_without_pictures_stays_as_it_is(conversation):
     """Its reasoning details belong to its words."""
     conversation.add("x", Message(text="y", reasoning_details=DETAILS), images=[PNG])
     conversation.forget_pictures()
-    assert (conversation.turns[0].images, conversation.messages[0].reasoning_details) == ((), DETAILS)
+    assert (conversation.turns[0].images, conversation.answers[0].reasoning_details) == ((), DETAILS)
 
 
 async def test_answer_of_a_picture_alone_is_never_empty(emulator, conversation):

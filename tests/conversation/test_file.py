@@ -159,7 +159,7 @@ def test_place_that_takes_nothing(chat, tmp_path):
 
 def test_picture_that_is_gone_is_named(chat, tmp_path):
     """Where it would have to be copied."""
-    chat.messages[0].images[0].path.unlink()
+    chat.answers[0].images[0].path.unlink()
     with pytest.raises(ConfigurationError, match="of turn 1 cannot be read"):
         chat.save(tmp_path / "chats" / "one.json")
 
@@ -167,7 +167,7 @@ def test_picture_that_is_gone_is_named(chat, tmp_path):
 async def test_picture_changed_after_saving_is_not_sent(emulator, client, chat, path):
     """The digest is in the file."""
     chat.save(path)
-    chat.messages[0].images[0].path.write_bytes(PNG)
+    chat.answers[0].images[0].path.write_bytes(PNG)
     with pytest.raises(ConfigurationError, match="has changed since it was kept"):
         await Conversation.load(path, client=client).generate("Again")
     assert emulator.requests == []
@@ -280,9 +280,9 @@ async def test_picture_in_another_place_of_the_message_is_not_read(emulator, cli
 
     changed(path, hide)
     conversation = Conversation.load(path, client=client)
-    assert conversation.messages[0].alternatives == []
+    assert conversation.answers[0].alternatives == []
     await conversation.generate("Again")
-    assert conversation.messages[0].images[0].data == b""
+    assert conversation.answers[0].images[0].data == b""
     assert len(emulator.requests[0].body["messages"]) == 3
 
 
@@ -310,7 +310,7 @@ async def test_address_is_passed_on(emulator, client, chat, path):
 def test_address_of_any_kind_comes_back(conversation, path, url):
     """What a server named can be saved, and is loaded as it was: nothing is read here."""
     conversation.add("x", Message(images=[Image(url=url)]))
-    assert Conversation.load(conversation.save(path)).messages[0].images == [Image(url=url)]
+    assert Conversation.load(conversation.save(path)).answers[0].images == [Image(url=url)]
 
 
 def test_relative_folder(monkeypatch, tmp_path):

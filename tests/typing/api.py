@@ -109,7 +109,7 @@ async def use_conversation(client: Client, path: Path) -> None:
     conversation.add("a boat", Message(text="here"), images=["https://a.example/b.png"])
     assert_type(conversation.turns, tuple[Turn, ...])
     assert_type([turn.images for turn in conversation], list[tuple[Image, ...]])
-    assert_type(conversation.messages, list[Message])
+    assert_type(conversation.answers, list[Message])
     conversation.forget_pictures(keep_last=1)
     conversation.forget_turns(keep_last=10)
     assert_type(conversation.undo(), Turn)

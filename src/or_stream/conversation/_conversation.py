@@ -50,8 +50,8 @@ class Conversation:
         return tuple(self._turns)
 
     @property
-    def messages(self) -> list[Message]:
-        """The answers, oldest first."""
+    def answers(self) -> list[Message]:
+        """What came, oldest first: the `answer` of each turn."""
         return [turn.answer for turn in self._turns]
 
     def __len__(self) -> int:
