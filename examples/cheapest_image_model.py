@@ -13,13 +13,9 @@ UNITS_OF_A_PICTURE = {"image": 1, "megapixel": 4, "token": 4096}
 async def price(client: Client, model: Model) -> float | None:
     """Dollars for one picture where it is cheapest, as providers say it, else by the model's price; None where nobody says."""
     lines = [line for endpoint in await client.endpoints(model.id) for line in endpoint.image_prices]
+    said = [line for line in lines if line.billable == "output_image" and line.variant in (None, "2K")]
     prices = [
-        line.usd * UNITS_OF_A_PICTURE[line.unit]
-        for line in lines
-        if line.billable == "output_image"
-        and line.unit in UNITS_OF_A_PICTURE
-        and line.variant in (None, "2K")
-        and line.usd is not None
+        line.usd * UNITS_OF_A_PICTURE[line.unit] for line in said if line.usd is not None and line.unit in UNITS_OF_A_PICTURE
     ]
     return min(prices, default=model.estimate(images=1, tokens_per_image=UNITS_OF_A_PICTURE["token"]))
 
@@ -34,8 +30,8 @@ async def main() -> None:
             print(f"${usd:.4f}  {model_id}")
         cheapest = min(prices, key=prices.__getitem__)
         message = await client.generate("A lighthouse at dusk", model=cheapest, image_config=CONFIG, save_to="out")
-    usage = message.usage
-    print(f"{message.images[0].path}: {message.images[0].width} pixels wide, ${usage.cost if usage else None}")
+    (image,), usage = message.images, message.usage
+    print(f"{image.path}: {image.width} pixels wide, ${usage.cost if usage else None}")
 
 
 if __name__ == "__main__":
