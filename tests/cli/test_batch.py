@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import html
 import json
 import re
 from pathlib import Path
@@ -88,7 +89,7 @@ def test_failed_item(served, invoke, written, tmp_path):
     assert 1 == result.exit_code
     assert "done      2 of 4" in result.stderr
     assert "failed    2; the same command tries them again" in result.stderr
-    assert re.search(r"^ +2 BadRequest, such as (refused|other): HTTP 400", result.stderr, re.MULTILINE)
+    assert re.search(r"^ +2 BadRequest, such as line [23]: HTTP 400", result.stderr, re.MULTILINE)
     assert "BadRequest" in (tmp_path / "out/index.html").read_text()
 
 
@@ -110,11 +111,26 @@ def test_bad_line(invoke, written, asked, tmp_path):
     assert "line 2" in (tmp_path / "out/index.html").read_text()
 
 
-def test_bad_value_in_a_line(invoke, written, asked):
-    """What only the library can tell of a line is an item, too, under the key of the line."""
-    result = invoke("batch", written({"prompt": "hi", "key": "mine", "images": ["missing.png"]}), "-o", "out")
+@pytest.mark.parametrize(("given", "says"), [
+    ({"images": ["missing.png"]}, "line 1: cannot read the image 'missing.png'"),
+    ({"key": 1.5}, "line 1: a key must be text or a number"),
+])  # fmt: skip
+def test_bad_value_in_a_line(invoke, written, asked, tmp_path, given, says):
+    """What only the library can tell of a line is an item, too: the summary, the sheet and the results say which line it is."""
+    result = invoke("batch", written({"prompt": "hi", **given}), "-o", "out", "--json")
     assert (1, []) == (result.exit_code, asked())
-    assert "1 ConfigurationError, such as mine: cannot read the image 'missing.png'" in result.stderr
+    assert f"1 ConfigurationError, such as {says}" in result.stderr
+    record = json.loads(result.stdout)
+    assert record["error"]["text"].startswith(says)
+    assert 1 == record["line"]
+    assert says in html.unescape((tmp_path / "out/index.html").read_text())
+
+
+def test_key_twice(invoke, written):
+    """The second of two lines with one key is told by its line, and not by its number among the prompts."""
+    prompts = written({}, {"prompt": "hi", "key": "a"}, {"prompt": "ho", "key": "a"})
+    result = invoke("batch", prompts, "-o", "out", "--json", "--ordered")
+    assert json.loads(result.stdout.splitlines()[2])["error"]["text"].startswith("line 3 has the key 'a' of another one")
 
 
 def test_unknown_left_out(invoke, written, asked):

@@ -134,13 +134,75 @@ def test_interrupted_while_nobody_writes(start, gate):
 
 
 @posix
+@pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_terminated(stopped_at_the_slow_ones, tmp_path, number, code):
+    """What ends a service or a session ends a run as Ctrl-C does, with its own exit code."""
+    process = stopped_at_the_slow_ones()
+    process.send_signal(getattr(signal, number))
+    assert code == process.wait(DEADLINE_SECONDS)
+    assert b"interrupted: run the same command again to go on" in process.stderr.read()
+    assert "20 done" in (tmp_path / "out/index.html").read_text()
+
+
+@posix
+def test_signal_that_is_ignored(start, served, gate, file):
+    """Under nohup a session that ends does not end the run."""
+    ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); from or_stream.cli import main; main()"
+    process = start("batch", file, "-o", "out", "--json", *TEXT, command=("-c", ignoring))
+    process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    gate.set()
+    code, _, notes = ended(process)
+    assert 0 == code, notes
+
+
+def test_refused_pipe(start, tmp_path):
+    """A pipe that cannot be used makes nothing."""
+    process = start("batch", "-", "-o", "out", "--format", "csv", stdin=subprocess.PIPE)
+    _, notes = process.communicate(b"text\nhi\n", DEADLINE_SECONDS)
+    assert 2 == process.returncode
+    assert b"the first row must name the columns" in notes
+    assert not (tmp_path / "out").exists()
+
+
+@posix
 def test_closed_pipe(start, served, gate, stopped_at_the_slow_ones):
-    """A reader that has seen enough ends the run quietly."""
+    """A reader that goes away ends the run, which is not done and says so."""
     process = stopped_at_the_slow_ones()
     process.stdout.close()
     gate.set()
+    assert 1 == process.wait(DEADLINE_SECONDS)
+    notes = process.stderr.read().decode()
+    assert "done      2" in notes
+    assert "nobody reads the output any more: run the same command again to go on" in notes.splitlines()[-1]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk of Linux")
+@pytest.mark.parametrize(("stream", "code"), [("stdout", 1), ("stderr", 0)])
+def test_full_disk_behind_a_stream(start, gate, file, tmp_path, stream, code):
+    """Results that cannot be written end the run with a line that says so; a log that cannot be written ends nothing."""
+    gate.set()
+    with open("/dev/full", "wb") as full:
+        process = start("batch", file, "-o", "out", "--json", *TEXT, **{stream: full})
+        output, notes = process.communicate(timeout=DEADLINE_SECONDS)
+    assert code == process.returncode
+    if stream == "stdout":
+        assert b"or-stream: the output cannot be written: No space left on device" == notes.splitlines()[-1]
+    else:
+        assert 22 == len(output.splitlines())
+    assert (tmp_path / "out/index.html").exists()
+
+
+@posix
+def test_closed_streams(start, gate, file, tmp_path):
+    """A run without any of the three streams, as a service may be started, is done like any other."""
+    gate.set()
+    closing = (
+        "import os, sys; [os.close(number) for number in range(3)]; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    process = start("-m", "or_stream", "batch", file, "-o", "out", "--json", *TEXT, command=("-c", closing))
     assert 0 == process.wait(DEADLINE_SECONDS)
-    assert b"" == process.stderr.read()
+    assert 22 == sum(1 for _ in read_journal(tmp_path / "out/journal.jsonl"))
 
 
 @posix

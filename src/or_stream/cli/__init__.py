@@ -1,10 +1,12 @@
 """The command `or-stream`. Its table of commands is in `_application`, what each does in the file of its name.
 
-Exit codes: 0 done, 1 the server or the network failed, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 the server or the network failed, 2 wrong usage, 130 interrupted, 143 terminated.
 """
 
 import io
+import os
 import sys
+from pathlib import Path
 from typing import Final
 
 try:
@@ -23,6 +25,9 @@ _HINT: Final = "the command needs an extra: pip install 'or-stream[cli]'"
 
 def main() -> None:
     """Run the command with the arguments of the process. Ends in SystemExit."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by who started us: the next file that is opened would take its number
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
     if not _HAS_EXTRA:
         print(_HINT, file=sys.stderr)
         raise SystemExit(2)

@@ -1,17 +1,15 @@
 """`or-stream batch`: a file of prompts, made into answers, pictures, a journal and a contact sheet."""
 
-import asyncio
-from collections.abc import AsyncIterable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from or_stream.batching import BatchOptions, BatchRun
-from or_stream.cli._outcome import run
-from or_stream.cli.batches import FormatName, Progress, Shard, Tally, json_line, open_prompts, write_sheet
+from or_stream.cli._outcome import discard_output, outcome, run_loop
+from or_stream.cli.batches import FormatName, Progress, Prompts, Shard, Tally, json_line, open_prompts, write_sheet
 from or_stream.cli.terminal import Terminal
 from or_stream.client import DEFAULT_MODEL, Client, ImageConfig, Timeouts
 from or_stream.errors import ConfigurationError, OrStreamError
@@ -94,15 +92,13 @@ def batch(
     part = _parsed(shard)
     places = _Places.of(output, part, has_sheet=not no_sheet)
 
-    async def work(prompts: Iterable[Any] | AsyncIterable[Any]) -> None:
-        async with Client(timeouts=Timeouts(total=timeout_total)) as client:
-            if dry_run:
-                await _count(client, prompts, options, places)
-            else:
-                await _make(client, prompts, options, places, title=source, as_json=as_json)
-
-    # A file is counted before there is a loop, in which Ctrl-C would have to wait for the end of that.
-    run(lambda: work(open_prompts(source, named, part, ignores_unknown=ignore_unknown)), after_ctrl_c=_AFTER_CTRL_C)
+    with outcome(_AFTER_CTRL_C):  # no loop yet: in one, Ctrl-C would have to wait until the file is counted
+        prompts = open_prompts(source, named, part, ignores_unknown=ignore_unknown)
+        client = Client(timeouts=Timeouts(total=timeout_total))
+        if dry_run:
+            _count(client, prompts, options, places)
+        else:
+            _make(client, prompts, options, places, title=source, as_json=as_json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,30 +115,30 @@ class _Places:
         return cls(folder / f"journal{part.suffix}.jsonl", folder / _PICTURES, sheet)
 
 
-async def _make(
-    client: Client,
-    prompts: Iterable[Any] | AsyncIterable[Any],
-    options: BatchOptions,
-    places: _Places,
-    *,
-    title: str,
-    as_json: bool,
-) -> None:
-    terminal, tally = Terminal(), Tally()
+def _make(client: Client, prompts: Prompts, options: BatchOptions, places: _Places, *, title: str, as_json: bool) -> None:
+    terminal, tally = Terminal(), Tally(prompts)
     options["journal"], options["save_to"] = places.journal, places.pictures
     running = client.batch(prompts, **options)
     progress = Progress(terminal, lambda: running.stats, concurrency=options["concurrency"])
-    failure: BaseException | None = None
-    try:
-        async with running, nullcontext() if as_json and terminal.is_shared else progress:
+
+    async def work() -> None:
+        async with client, running, nullcontext() if as_json and terminal.is_shared else progress:
             async for item in running:
                 tally.add(item)
                 if as_json:
-                    terminal.write_line(json_line(item))
-    except (OrStreamError, asyncio.CancelledError) as error:
+                    terminal.write_line(json_line(item, prompts.line_of(item.index)))
+
+    failure: BaseException | None = None
+    try:
+        run_loop(work())
+    except BrokenPipeError:
+        discard_output()
+        failure = OrStreamError(f"nobody reads the output any more: {_AFTER_CTRL_C}")
+    except (OrStreamError, OSError, KeyboardInterrupt) as error:
         if isinstance(error, ConfigurationError) and not running.stats.requests:
             raise  # the input or the journal cannot be used
         failure = error
+    # Outside of the loop, too: of a hundred thousand items it takes a while.
     sheet_failure = _write_sheet(places, running, tally, terminal, title)
     tally.report(terminal, running.stats, places.journal, None if sheet_failure else places.sheet)
     if failure or sheet_failure:
@@ -172,15 +168,19 @@ def _write_sheet(places: _Places, running: BatchRun, tally: Tally, terminal: Ter
     return None
 
 
-async def _count(client: Client, prompts: Iterable[Any] | AsyncIterable[Any], options: BatchOptions, places: _Places) -> None:
+def _count(client: Client, prompts: Prompts, options: BatchOptions, places: _Places) -> None:
     """The dry run."""
-    tally = Tally()
+    tally = Tally(prompts)
     options["journal"] = places.journal if places.journal.exists() else None  # a journal that is opened is made
     options["duplicates"], options["dry_run"] = "once", True
     running = client.batch(prompts, **options)
-    async with running:
-        async for item in running:
-            tally.add(item)
+
+    async def work() -> None:
+        async with client, running:
+            async for item in running:
+                tally.add(item)
+
+    run_loop(work())
     tally.report_dry_run(Terminal(), running.stats)
 
 

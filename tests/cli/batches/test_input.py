@@ -112,16 +112,17 @@ def pipe(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes of POSIX")
 async def test_pipe(pipe):
     """A pipe gives each prompt as soon as its line is there, while everything else goes on."""
-    prompts = aiter(opened(str(pipe), "lines"))
-    first = asyncio.ensure_future(anext(prompts))
+    opening = asyncio.ensure_future(asyncio.to_thread(opened, str(pipe), "lines"))
     writer = await asyncio.to_thread(pipe.open, "wb", buffering=0)
     with writer:
-        await asyncio.sleep(0)
-        assert not first.done()
         writer.write(b"one\ntw")
-        assert "one" == await first
+        prompts = aiter(await opening)
+        assert "one" == await anext(prompts)
+        second = asyncio.ensure_future(anext(prompts))
+        await asyncio.sleep(0)
+        assert not second.done()
         writer.write(b"o\n")
-        assert "two" == await anext(prompts)
+        assert "two" == await second
     with pytest.raises(StopAsyncIteration):
         await anext(prompts)
 
@@ -131,7 +132,9 @@ async def test_pipe_of_much(pipe):
     """More than is read ahead comes through, in order."""
     text = "".join(f"{number}\n" for number in range(2000))
     threading.Thread(target=pipe.write_text, args=(text,), daemon=True).start()
-    assert text.split() == [prompt async for prompt in opened(str(pipe), "lines")]
+    prompts = opened(str(pipe), "lines")
+    assert text.split() == [prompt async for prompt in prompts]
+    assert [1, 2000] == [prompts.line_of(0), prompts.line_of(1999)]
 
 
 async def test_pipe_is_not_read_far_ahead():
@@ -153,10 +156,21 @@ async def test_pipe_is_not_read_far_ahead():
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes of POSIX")
 async def test_pipe_that_cannot_be_read(pipe):
-    """What is wrong with a pipe as a whole is raised where its prompts are taken."""
+    """What is wrong with a pipe as a whole is raised before anything is made for it."""
     threading.Thread(target=pipe.write_text, args=("text\nhi\n",), daemon=True).start()
     with pytest.raises(ConfigurationError, match="one of them `prompt`"):
-        await anext(aiter(opened(str(pipe), "csv")))
+        opened(str(pipe), "csv")
+
+
+@pytest.mark.parametrize(("name", "text", "lines"), [
+    ("a.txt", "one\n\n\ntwo\nthree\n", [1, 4, 5]),
+    ("a.csv", 'prompt\n"one\nand a half"\n\ntwo\n', [2, 5]),
+])  # fmt: skip
+def test_lines(written, name, text, lines):
+    """Each prompt has the line in which it begins, whatever stands between them, however often they are read."""
+    prompts = opened(written(name, text))
+    for _ in range(2):
+        assert lines == [prompts.line_of(index) for index, _ in enumerate(prompts)]
 
 
 def test_file_that_breaks_off():

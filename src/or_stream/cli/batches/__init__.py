@@ -6,9 +6,9 @@ _sheet      the journal -> pages of pictures                  _page       one it
 """
 
 from or_stream.cli.batches._formats import FormatName
-from or_stream.cli.batches._input import Shard, open_prompts
+from or_stream.cli.batches._input import Prompts, Shard, open_prompts
 from or_stream.cli.batches._progress import Progress
 from or_stream.cli.batches._sheet import write_sheet
 from or_stream.cli.batches._summary import Tally, json_line
 
-__all__ = ["FormatName", "Progress", "Shard", "Tally", "json_line", "open_prompts", "write_sheet"]
+__all__ = ["FormatName", "Progress", "Prompts", "Shard", "Tally", "json_line", "open_prompts", "write_sheet"]

@@ -4,17 +4,19 @@ import asyncio
 import re
 import threading
 import zlib
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from array import array
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
 from or_stream.cli.batches._formats import Format, FormatName, Record, open_format
 from or_stream.errors import ConfigurationError, OrStreamError
 
-__all__ = ["Shard", "open_prompts"]
+__all__ = ["Prompts", "Shard", "open_prompts"]
 
 _BY_SUFFIX: Final[dict[str, FormatName]] = {
     ".jsonl": "jsonl",
@@ -51,13 +53,11 @@ class Shard:
         return self.count == 1 or zlib.crc32(record.identity) % self.count == self.number - 1
 
 
-def open_prompts(
-    source: str, named: FormatName | None, shard: Shard, *, ignores_unknown: bool
-) -> Iterable[Any] | AsyncIterable[Any]:
+def open_prompts(source: str, named: FormatName | None, shard: Shard, *, ignores_unknown: bool) -> "_PromptFile | _PromptPipe":
     """The prompts of a file, or of standard input where it is `-`. What can be counted has a length.
 
-    Raises ConfigurationError, now or for the first prompt, for what cannot be read as a whole. A bad line is a ConfigurationError
-    among the prompts.
+    Waits for the first prompt, and raises ConfigurationError for what cannot be read as a whole. A bad line is a
+    ConfigurationError among the prompts.
     """
     path = Path(source)
     if source != "-" and (not path.exists() or path.is_dir()):
@@ -65,8 +65,8 @@ def open_prompts(
     name = named or _guessed(source)
     read = partial(open_format, name, is_guessed=named is None, ignores_unknown=ignores_unknown)
     if source != "-" and path.is_file():
-        return _PromptFile(path, read, shard)
-    return _from_thread(_read_once(source, read, shard))
+        return _PromptFile(source, read, shard)
+    return _PromptPipe(source, read, shard)
 
 
 def _guessed(source: str) -> FormatName:
@@ -78,29 +78,57 @@ def _guessed(source: str) -> FormatName:
     return _BY_SUFFIX[suffix]
 
 
-class _PromptFile:
+class _Prompts:
+    """An input of `batch`, iterable in one of the two ways, that knows its lines."""
+
+    def __init__(self, source: str, read: "partial[Format]", shard: Shard) -> None:
+        self._source = source
+        self._open = read
+        self._shard = shard
+        self._begins_at = array("Q")
+
+    def line_of(self, index: int) -> int:
+        """In which line of the input the prompt begins that was read as number `index`, from 0 on."""
+        return self._begins_at[index]
+
+    def _read(self) -> Iterator[Any]:
+        self._begins_at = array("Q")
+        with _opened(self._source) as file:
+            records = self._open(_lines(file, self._source))
+            for record in records:
+                if self._shard.takes(record):
+                    self._begins_at.append(record.line)
+                    yield records.read(record)
+
+
+class _PromptFile(_Prompts):
     """May be iterated more than once."""
 
-    def __init__(self, path: Path, read: "partial[Format]", shard: Shard) -> None:
-        self._path = path
-        self._read = read
-        self._shard = shard
-        with _opened(str(path)) as file:
+    def __init__(self, source: str, read: "partial[Format]", shard: Shard) -> None:
+        super().__init__(source, read, shard)
+        with _opened(source) as file:
             self._count = sum(1 for record in read(file) if shard.takes(record))
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Any]:
-        return _read_once(str(self._path), self._read, self._shard)
+        return self._read()
 
 
-def _read_once(source: str, read: "partial[Format]", shard: Shard) -> Iterator[Any]:
-    with _opened(source) as file:
-        records = read(_lines(file, source))
-        for record in records:
-            if shard.takes(record):
-                yield records.read(record)
+class _PromptPipe(_Prompts):
+    """The first prompt is waited for here, before anything is made for the others."""
+
+    def __init__(self, source: str, read: "partial[Format]", shard: Shard) -> None:
+        super().__init__(source, read, shard)
+        rest = self._read()
+        self._prompts = chain(list(islice(rest, 1)), rest)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return _from_thread(self._prompts)
+
+
+Prompts = _PromptFile | _PromptPipe
 
 
 def _lines(file: BinaryIO, source: str) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from or_stream.batching import BatchItem, BatchStats
+from or_stream.cli.batches._input import Prompts
 from or_stream.cli.batches._progress import duration, money
 from or_stream.cli.terminal import Terminal
 from or_stream.errors import ConfigurationError, OrStreamError
@@ -16,11 +17,14 @@ _UNSENDABLE_KEPT: Final = 1000
 _EXAMPLE_CHARACTERS: Final = 160
 
 
-def json_line(item: BatchItem) -> str:
-    """What a program wants of an item, in one line. Pictures are their paths, or addresses where the service sent those."""
+def json_line(item: BatchItem, line: int) -> str:
+    """What a program wants of an item, in one line. Pictures are their paths, or addresses where the service sent those. `line`
+    is where the prompt stands in the input.
+    """
     message = item.message
     record: dict[str, Any] = {
         "index": item.index,
+        "line": line,
         "key": item.key,
         "prompt": item.prompt,
         "model": item.model,
@@ -39,15 +43,20 @@ def json_line(item: BatchItem) -> str:
 class Tally:
     """Counts nothing that the run counts itself; keeps an example of each kind of failure, and what was never sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, prompts: Prompts) -> None:
+        self._prompts = prompts
         self.unsendable: list[BatchItem] = []
         self._examples: dict[str, str] = {}
 
     def add(self, item: BatchItem) -> None:
-        """An item that has ended."""
+        """An item that has ended. What cannot be sent is told by its line: the library knows but its number."""
         if item.error is None:
             return
-        self._examples.setdefault(type(item.error).__name__, _example(item, item.error))
+        line = f"line {self._prompts.line_of(item.index)}"
+        if isinstance(item.error, ConfigurationError) and not str(item.error).startswith("line"):
+            said, number = str(item.error), f"item {item.index}"
+            item.error.args = (f"{line}{said.removeprefix(number)}" if said.startswith(number) else f"{line}: {said}",)
+        self._examples.setdefault(type(item.error).__name__, _example(item.error, line))
         if isinstance(item.error, ConfigurationError) and len(self.unsendable) < _UNSENDABLE_KEPT:
             self.unsendable.append(item)
 
@@ -90,10 +99,10 @@ class Tally:
             terminal.note(f"          {stats.unsettled:,} have a model without a known price")
 
 
-def _example(item: BatchItem, error: OrStreamError) -> str:
+def _example(error: OrStreamError, line: str) -> str:
     text = " ".join(str(error).split())
     short = text if len(text) <= _EXAMPLE_CHARACTERS else f"{text[:_EXAMPLE_CHARACTERS]}…"
-    return short if isinstance(error, ConfigurationError) and item.prompt is None else f"{item.key}: {short}"
+    return short if isinstance(error, ConfigurationError) else f"{line}: {short}"
 
 
 def _of(stats: BatchStats) -> str:

@@ -43,7 +43,7 @@ class Terminal:
     ) -> None:
         self._environment = os.environ if environment is None else environment
         self._output = Pen(output or sys.stdout)
-        self._notes = Pen(notes or sys.stderr)
+        self._notes = Pen(notes or sys.stderr, may_fail=True)
         self._is_shared = self._output.is_screen and self._notes.is_screen
         self._moves = self._notes.is_screen and self._environment.get("TERM") != "dumb"
         self._has_colour = self._notes.is_screen and not self._environment.get("NO_COLOR")
@@ -143,10 +143,11 @@ class Terminal:
 
 
 class Pen:
-    """One stream and the column it is in. On a screen, lines are broken between words."""
+    """One stream and the column it is in. On a screen, lines are broken between words. One that `may_fail` is not missed."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, may_fail: bool = False) -> None:
         self.stream = stream
+        self._may_fail = may_fail
         self.is_screen = stream.isatty()
         self._column = 0
 
@@ -162,8 +163,12 @@ class Pen:
 
     def write_raw(self, text: str) -> None:
         """Write as it is and flush."""
-        self.stream.write(text)
-        self.stream.flush()
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except OSError:
+            if not self._may_fail:
+                raise
 
     def end_line(self) -> None:
         """Go to the start of a line, unless there."""
