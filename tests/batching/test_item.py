@@ -111,7 +111,8 @@ def test_plain_key_is_a_file_name(key):
 
 
 @pytest.mark.parametrize(
-    "key", ["../../etc/passwd", "/a", "A", "a b", "", ".a", "é", "a" * 300, "a\0", "con/aux", "a~failed", "\ud800", "a\n"]
+    "key",
+    ["../../etc/passwd", "/a", "A", "a b", "", ".a", "é", "a" * 300, "a\0", "con/aux", "nul.txt", "a~failed", "\ud800", "a\n"],
 )
 def test_odd_key_is_made_safe(key):
     """Any other is turned into letters, digits and a digest, so that it stays in the folder and is nobody else's."""

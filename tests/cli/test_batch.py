@@ -112,13 +112,17 @@ def test_bad_line(invoke, written, asked, tmp_path):
 
 
 @pytest.mark.parametrize(("given", "says"), [
+    ({"images": "in.png"}, "line 1: images must be a list"),
+    ({"model": 5}, "line 1: the model must be a name"),
+    ({"key": True}, "line 1: a key must be text or a number"),
     ({"images": ["missing.png"]}, "line 1: cannot read the image 'missing.png'"),
     ({"key": 1.5}, "line 1: a key must be text or a number"),
 ])  # fmt: skip
-def test_bad_value_in_a_line(invoke, written, asked, tmp_path, given, says):
+def test_bad_value_in_a_line(invoke, written, tmp_path, given, says):
     """What only the library can tell of a line is an item, too: the summary, the sheet and the results say which line it is."""
     result = invoke("batch", written({"prompt": "hi", **given}), "-o", "out", "--json")
-    assert (1, []) == (result.exit_code, asked())
+    assert 1 == result.exit_code
+    assert "0 requests" in result.stderr
     assert f"1 ConfigurationError, such as {says}" in result.stderr
     record = json.loads(result.stdout)
     assert record["error"]["text"].startswith(says)
@@ -273,6 +277,19 @@ def test_parts(invoke, written, asked, tmp_path):
     assert 20 == len(asked())
     names = {f"{name}-{part}-of-3.{suffix}" for part in (1, 2, 3) for name, suffix in (("journal", "jsonl"), ("index", "html"))}
     assert names | {"pictures"} == {path.name for path in (tmp_path / "out").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [((), ("--shard", "1/2")), (("--shard", "1/2"), ()), (("--shard", "1/2"), ("--shard", "1/3"))]
+)
+def test_other_parts(invoke, written, asked, first, second):
+    """Another division of the same prompts into the same folder is refused: it would pay again for what is done."""
+    arguments = ("batch", written("one", "two"), "-o", "out", "--modalities", "text")
+    assert 0 == invoke(*arguments, *first).exit_code
+    before = len(asked())
+    result = invoke(*arguments, *second)
+    assert (2, before) == (result.exit_code, len(asked()))
+    assert "use the same --shard, or another folder" in result.stderr
 
 
 def test_budget(invoke, written, served):

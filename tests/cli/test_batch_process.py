@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -177,20 +178,25 @@ def test_closed_pipe(start, served, gate, stopped_at_the_slow_ones):
     assert "nobody reads the output any more: run the same command again to go on" in notes.splitlines()[-1]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk of Linux")
-@pytest.mark.parametrize(("stream", "code"), [("stdout", 1), ("stderr", 0)])
-def test_full_disk_behind_a_stream(start, gate, file, tmp_path, stream, code):
-    """Results that cannot be written end the run with a line that says so; a log that cannot be written ends nothing."""
-    gate.set()
-    with open("/dev/full", "wb") as full:
-        process = start("batch", file, "-o", "out", "--json", *TEXT, **{stream: full})
-        output, notes = process.communicate(timeout=DEADLINE_SECONDS)
-    assert code == process.returncode
-    if stream == "stdout":
-        assert b"or-stream: the output cannot be written: No space left on device" == notes.splitlines()[-1]
-    else:
-        assert 22 == len(output.splitlines())
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk of Linux")
+def test_results_on_a_full_disk(start, file, tmp_path):
+    """Results that cannot be written end the run with its sheet and a line that says so."""
+    with Path("/dev/full").open("wb") as full:
+        process = start("batch", file, "-o", "out", "--json", *TEXT, stdout=full)
+        _, notes = process.communicate(timeout=DEADLINE_SECONDS)
+    assert 1 == process.returncode
+    assert b"or-stream: the output cannot be written: No space left on device" == notes.splitlines()[-1]
     assert (tmp_path / "out/index.html").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk of Linux")
+def test_log_on_a_full_disk(start, gate, file):
+    """A log that cannot be written ends nothing."""
+    gate.set()
+    with Path("/dev/full").open("wb") as full:
+        process = start("batch", file, "-o", "out", "--json", *TEXT, stderr=full)
+        output, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    assert (0, 22) == (process.returncode, len(output.splitlines()))
 
 
 @posix

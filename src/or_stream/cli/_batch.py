@@ -93,6 +93,7 @@ def batch(
     places = _Places.of(output, part, has_sheet=not no_sheet)
 
     with outcome(_AFTER_CTRL_C):  # no loop yet: in one, Ctrl-C would have to wait until the file is counted
+        part.check(output)
         prompts = open_prompts(source, named, part, ignores_unknown=ignore_unknown)
         client = Client(timeouts=Timeouts(total=timeout_total))
         if dry_run:

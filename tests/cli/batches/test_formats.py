@@ -122,6 +122,11 @@ def test_rows():
     assert {"prompt": 'a, "b"\nc'} == second
 
 
+def test_semicolons():
+    """A spreadsheet that writes semicolons for commas is read as well; a comma is then a character like others."""
+    assert [{"prompt": "a, b", "key": "k"}] == read("csv", "prompt;key\na, b;k\n")
+
+
 def test_tabs():
     """The same with tabs."""
     assert [{"prompt": "a, b", "seed": 3}] == read("tsv", "prompt\tseed\na, b\t3\n")

@@ -17,7 +17,8 @@ __all__ = ["BatchItem", "Task", "file_stem", "identify", "read_task"]
 
 # What changes how a request is sent or kept, and not what is asked for: it is no part of a key.
 _NOT_IDENTITY: Final = frozenset({"extra_headers", "key", "require_image", "retry", "save_to", "timeouts"})
-_PLAIN_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+# Windows opens a device for `nul.txt`.
+_PLAIN_NAME: Final = re.compile(r"(?!(?:aux|con|nul|prn|com\d|lpt\d)\.)[a-z0-9][a-z0-9._-]{0,99}")
 _DIGEST_BYTES: Final = 16
 
 
@@ -68,12 +69,14 @@ def read_task(given: object, index: int, model: str | None, options: Mapping[str
     prompt, key, own_model, retry = own["prompt"], own.get("key"), own.get("model", model), own.get("retry")
     if not isinstance(prompt, str | Sequence) or isinstance(prompt, bytes | bytearray):
         raise ConfigurationError(f"item {index}: a prompt must be a string or a list of messages, not {type(prompt).__name__}")
-    if not isinstance(key, str | int | None) or key == "":
+    if not isinstance(key, str | int | None) or isinstance(key, bool) or key == "":
         raise ConfigurationError(f"item {index}: a key must be text or a number, not {key!r}")
     if not isinstance(retry, RetryPolicy | None):
         raise ConfigurationError(f"item {index}: retry must be a RetryPolicy, not {retry!r}")
     if own_model is None:
         own_model = os.environ.get("OR_STREAM_MODEL") or DEFAULT_MODEL
+    if not isinstance(own_model, str):
+        raise ConfigurationError(f"item {index}: the model must be a name such as {DEFAULT_MODEL!r}, not {own_model!r}")
     merged = {**options, **{name: value for name, value in own.items() if name not in ("prompt", "key", "model")}}
     request = identify(prompt, own_model, merged)
     return Task(index, request if key is None else str(key), request, prompt, own_model, merged)
@@ -82,7 +85,7 @@ def read_task(given: object, index: int, model: str | None, options: Mapping[str
 def identify(prompt: Any, model: str, options: Mapping[str, Any]) -> str:
     """A digest that is the same for the same request in every run. A picture sent in counts by its bytes, not by its name."""
     said = {name: value for name, value in options.items() if name not in _NOT_IDENTITY and value is not None}
-    if "images" in said and isinstance(said["images"], Sequence):
+    if "images" in said and isinstance(said["images"], Sequence) and not isinstance(said["images"], str | bytes):
         said["images"] = [_picture(image) for image in said["images"]]
     try:
         text = json.dumps([prompt, model, said], sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=_plain)

@@ -7,6 +7,7 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, Literal, Protocol, get_type_hints
 
 from or_stream.client import GenerationOptions, ImageConfig
@@ -126,7 +127,10 @@ class _Rows:
     """The first row names the columns."""
 
     def __init__(self, lines: Iterator[str], delimiter: str, *, ignores_unknown: bool) -> None:
-        self._reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        first = next(lines, "")
+        if delimiter not in first and ";" in first:  # what spreadsheets write where a comma is a decimal point
+            delimiter = ";"
+        self._reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
         self._ignores_unknown = ignores_unknown
         self._columns: list[str] = []
 

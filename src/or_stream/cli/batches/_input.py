@@ -26,6 +26,7 @@ _BY_SUFFIX: Final[dict[str, FormatName]] = {
     ".txt": "lines",
 }
 _READ_AHEAD: Final = 256
+_JOURNAL: Final = re.compile(r"journal(?:-\d+-of-(\d+))?\.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,16 @@ class Shard:
     def suffix(self) -> str:
         """What the names of this part's own files end in."""
         return "" if self.count == 1 else f"-{self.number}-of-{self.count}"
+
+    def check(self, folder: Path) -> None:
+        """Raises ConfigurationError where a run has made another division: what it has done would be done again."""
+        for other in folder.glob("journal*.jsonl"):
+            match = _JOURNAL.fullmatch(other.name)
+            if match is not None and int(match[1] or 1) != self.count:
+                raise ConfigurationError(
+                    f"{str(other)!r} is of a run in {match[1] or 1} parts, of which this one knows nothing and would pay again: "
+                    "use the same --shard, or another folder"
+                )
 
     def takes(self, record: Record) -> bool:
         """Whether it is of this part. Equal lines are of the same one."""
