@@ -268,6 +268,26 @@ def test_json_again(invoke, written, asked):
     assert (20, True) == (len(asked()), all(item["resumed"] and item["text"] for item in items))
 
 
+def test_json_of_a_folder_that_was_moved(invoke, written, tmp_path):
+    """Pictures of earlier runs are named where they are now."""
+    prompts = written("a picture of a boat")
+    assert 0 == invoke("batch", prompts, "-o", "out").exit_code
+    (tmp_path / "out").rename(tmp_path / "moved")
+    (shown,) = json.loads(invoke("batch", prompts, "-o", "moved", "--json").stdout)["pictures"]
+    assert (tmp_path / shown).exists()
+
+
+def test_sheet_alone(invoke, written, asked, tmp_path):
+    """With no budget nothing is sent, and the sheet of what is done is written."""
+    prompts = written("one", "two")
+    arguments = ("batch", prompts, "-o", "out", "--modalities", "text")
+    assert 1 == invoke(*arguments, "--budget", "0.00001", "--no-sheet").exit_code
+    before = len(asked())
+    result = invoke(*arguments, "--budget", "0")
+    assert (1, before) == (result.exit_code, len(asked()))
+    assert (tmp_path / "out/index.html").exists()
+
+
 def test_parts(invoke, written, asked, tmp_path):
     """Parts are runs of their own in one folder, and together they are the whole."""
     file = written(*(f"number {number}" for number in range(20)))

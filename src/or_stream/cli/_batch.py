@@ -127,7 +127,7 @@ def _make(client: Client, prompts: Prompts, options: BatchOptions, places: _Plac
             async for item in running:
                 tally.add(item)
                 if as_json:
-                    terminal.write_line(json_line(item, prompts.line_of(item.index)))
+                    terminal.write_line(json_line(item, prompts.line_of(item.index), places.pictures))
 
     failure: BaseException | None = None
     try:

@@ -106,7 +106,10 @@ def describe(stats: BatchStats, per_second: float, *, concurrency: int, columns:
             far.append(f"{duration((total - ended) / per_second)} left")
     takes = [f"{stats.running} of {concurrency} under way", _money_so_far(stats)]
     if stats.retries:
-        takes.append(f"{stats.retries:,} retries" + (f", {stats.refused:,} rate limited" if stats.refused else ""))
+        takes.append(
+            f"{stats.retries:,} {'retry' if stats.retries == 1 else 'retries'}"
+            + (f", {stats.refused:,} rate limited" if stats.refused else "")
+        )
     lines = [" · ".join(far), " · ".join(takes)]
     if stats.failed:
         kinds = [f"{count:,} {kind}" for kind, count in stats.failures.most_common(_KINDS_SHOWN)]

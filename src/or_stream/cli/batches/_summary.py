@@ -10,6 +10,7 @@ from or_stream.cli.batches._input import Prompts
 from or_stream.cli.batches._progress import duration, money
 from or_stream.cli.terminal import Terminal
 from or_stream.errors import ConfigurationError, OrStreamError
+from or_stream.values import Image
 
 __all__ = ["Tally", "json_line"]
 
@@ -17,9 +18,9 @@ _UNSENDABLE_KEPT: Final = 1000
 _EXAMPLE_CHARACTERS: Final = 160
 
 
-def json_line(item: BatchItem, line: int) -> str:
-    """What a program wants of an item, in one line. Pictures are their paths, or addresses where the service sent those. `line`
-    is where the prompt stands in the input.
+def json_line(item: BatchItem, line: int, folder: Path) -> str:
+    """What a program wants of an item, in one line. Pictures are their paths in the folder, wherever it was when they were made,
+    or addresses where the service sent those. `line` is where the prompt stands in the input.
     """
     message = item.message
     record: dict[str, Any] = {
@@ -29,7 +30,7 @@ def json_line(item: BatchItem, line: int) -> str:
         "prompt": item.prompt,
         "model": item.model,
         "text": None if message is None else message.text,
-        "pictures": [] if message is None else [os.fspath(image.path or image.url or "") for image in message.images],
+        "pictures": [] if message is None else [_place(image, folder) for image in message.images],
         "error": None if item.error is None else {"type": type(item.error).__name__, "text": str(item.error)},
         "attempts": item.attempts,
         "cost": item.cost,
@@ -103,6 +104,10 @@ def _example(error: OrStreamError, line: str) -> str:
     text = " ".join(str(error).split())
     short = text if len(text) <= _EXAMPLE_CHARACTERS else f"{text[:_EXAMPLE_CHARACTERS]}…"
     return short if isinstance(error, ConfigurationError) else f"{line}: {short}"
+
+
+def _place(image: Image, folder: Path) -> str:
+    return os.fspath(folder / Path(image.path).name) if image.path else image.url or ""
 
 
 def _of(stats: BatchStats) -> str:
