@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,21 @@ def test_interrupted_while_nobody_writes(start, gate):
     process.send_signal(signal.SIGINT)
     assert 130 == process.wait(DEADLINE_SECONDS)
     assert b"Traceback" not in process.stderr.read()
+
+
+@posix
+def test_interrupted_before_anything(start, gate, file, tmp_path):
+    """Ctrl-C before anything was sent leaves the sheet of the run before, and says nothing of a cost that it does not know."""
+    gate.set()
+    assert 0 == ended(start("batch", file, "-o", "out", *TEXT))[0]
+    before = (tmp_path / "out/index.html").stat().st_mtime_ns
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        environment = {"OPENROUTER_BASE_URL": f"http://127.0.0.1:{nobody.getsockname()[1]}/api/v1"}
+        process = start("batch", file, "-o", "out", "--budget", "1", *TEXT, env=environment)
+        with nobody.accept()[0]:
+            process.send_signal(signal.SIGINT)
+            assert (130, "or-stream: interrupted: run the same command again to go on\n") == ended(process)[::2]
+    assert before == (tmp_path / "out/index.html").stat().st_mtime_ns
 
 
 @posix

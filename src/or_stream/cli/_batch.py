@@ -136,8 +136,8 @@ def _make(client: Client, prompts: Prompts, options: BatchOptions, places: _Plac
         discard_output()
         failure = OrStreamError(f"nobody reads the output any more: {_AFTER_CTRL_C}")
     except (OrStreamError, OSError, KeyboardInterrupt) as error:
-        if isinstance(error, ConfigurationError) and not running.stats.requests:
-            raise  # the input or the journal cannot be used
+        if isinstance(error, ConfigurationError | KeyboardInterrupt) and not running.stats.requests:
+            raise  # the input or the journal cannot be used, or was not read yet: the sheet is as good as before
         failure = error
     # Outside of the loop, too: of a hundred thousand items it takes a while.
     sheet_failure = _write_sheet(places, running, tally, terminal, title)
