@@ -107,6 +107,7 @@ def test_bad_line(invoke, written, asked, tmp_path):
     """A line that is no prompt costs nothing and ends nothing; the summary and the sheet say which line it is."""
     result = invoke("batch", written({"prompt": "hi"}, {"prompt": "ho", "temprature": 1}, {"prompt": "hu"}), "-o", "out")
     assert (1, 2) == (result.exit_code, len(asked()))
+    assert "failed    1; the input is to be mended" in result.stderr
     assert "1 ConfigurationError, such as line 2: 'temprature'" in result.stderr
     assert "line 2" in (tmp_path / "out/index.html").read_text()
 

@@ -47,7 +47,7 @@ async def _until_signal(coroutine: Coroutine[Any, Any, None], received: list[int
     assert task is not None
     watched: list[int] = []
     if sys.platform != "win32":  # one that is ignored, as under nohup, stays so
-        watched += [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+        watched += [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
 
     def stop(number: int) -> None:
         received.append(number)

@@ -69,7 +69,9 @@ class Tally:
         duplicates = f", and {stats.duplicates:,} said the same as another" if stats.duplicates else ""
         terminal.note(f"done      {stats.finished:,}{_of(stats)}{resumed}{duplicates}", bold=True)
         if stats.failed:
-            terminal.note(f"failed    {stats.failed:,}; the same command tries them again", bold=True)
+            is_hopeless = stats.failures.keys() == {ConfigurationError.__name__}
+            advice = "the input is to be mended" if is_hopeless else "the same command tries them again"
+            terminal.note(f"failed    {stats.failed:,}; {advice}", bold=True)
             for kind, count in stats.failures.most_common():
                 terminal.note(f"          {count:,} {kind}, such as {self._examples[kind]}")
         retries = f", {stats.retries:,} of them again" if stats.retries else ""
