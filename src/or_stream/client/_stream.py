@@ -250,7 +250,7 @@ class ChatStream:
     def _take(self, data: bytes) -> OrStreamError | None:
         """Make events of what was read, and have them ready; what failed in it."""
         assert self._pipeline is not None
-        if self._is_left():
+        if self._status == "cancelled":
             return None
         if len(data) > _SLICE_BYTES and not self._pipeline.is_lifting:
             self._unread, self._unread_from = data, 0

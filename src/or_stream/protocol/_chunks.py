@@ -166,13 +166,26 @@ class TextRepetition:
 
     def texts_at(self, data: bytes, position: int) -> tuple[list[str], int]:
         """The texts of the events that repeat, from this beginning of an event on, and the place behind them."""
-        start, seam = self._start, self._seam
+        start, end = self._start, self._end
         if not start or not data.startswith(start, position):
             return [], position
+        first = position + len(start)
+        last = data.find(b'"', first)
+        try:
+            if last + len(end) == len(data) and data.endswith(end):  # one event, as they come live
+                return [from_json(data[first - 1 : last + 1])], len(data)
+            pieces, behind = self._pieces_at(data, first, last)
+            # No piece has a quote that is not escaped. After one that ends in half an escape, strings and what is between them
+            # change places, which is no JSON: each that is read was a string of its own.
+            return from_json(b'["' + b'","'.join(pieces) + b'"]') if pieces else [], behind
+        except ValueError:
+            return [], position
+
+    def _pieces_at(self, data: bytes, first: int, last: int) -> tuple[list[bytes], int]:
+        """The texts as JSON, from the one that begins at `first` and may end at `last` on, and the place behind their events."""
+        seam, seam_size = self._seam, len(self._seam)
         pieces: list[bytes] = []
-        first, seam_size = position + len(start), len(seam)
         while True:
-            last = data.find(b'"', first)
             is_seam = data.startswith(seam, last)
             if not is_seam and last > first and data[last - 1] == _BACKSLASH and (string := _STRING.match(data, first)):
                 last = string.end()
@@ -181,16 +194,11 @@ class TextRepetition:
                 break
             pieces.append(data[first:last])
             first = last + seam_size
-        behind = first - len(start)
+            last = data.find(b'"', first)
         if last >= 0 and data.startswith(self._end, last):
             pieces.append(data[first:last])
-            behind = last + len(self._end)
-        try:
-            # No piece has a quote that is not escaped. After one that ends in half an escape, strings and what is between them
-            # change places, which is no JSON: each that is read was a string of its own.
-            return from_json(b'["' + b'","'.join(pieces) + b'"]') if pieces else [], behind
-        except ValueError:
-            return [], position
+            return pieces, last + len(self._end)
+        return pieces, first - len(self._start)
 
     def next_beginning(self, data: bytes, position: int) -> int:
         """Where the next event may begin that repeats, or the first to learn from; the end of the data where there is none."""
