@@ -15,7 +15,7 @@ from or_stream.client.transport._answers import FOREIGN, MappedErrors, retry_aft
 from or_stream.errors import APIStatusError, OrStreamError, ProtocolViolation, StreamFailed
 from or_stream.protocol import Framing, conceal
 
-__all__ = ["OF_PARENT", "Response"]
+__all__ = ["OF_PARENT", "Readers", "Response"]
 
 OF_PARENT: Final[list[object]] = []
 """What a forked process must neither use nor finalise: connections that are its parent's, as is what the event loop waits on."""
@@ -28,6 +28,7 @@ class Response:
         self,
         response: aiohttp.ClientResponse,
         framing: Framing,
+        readers: "Readers",
         linger: Callable[[aiohttp.ClientResponse], None],
         authorization: str,
     ) -> None:
@@ -41,10 +42,11 @@ class Response:
         self.generation_id: str | None = response.headers.get("X-Generation-Id")
         self.provider: str | None = response.headers.get("X-Provider-Name")  # recorded on the Image API only
         self._protocol = response.connection.protocol if response.connection is not None else None
-        self._connection_closed = self._protocol.closed if self._protocol is not None else None
-        self._on_connection_closed = partial(_break_body, weakref.ref(self))
-        if self._connection_closed is not None:
-            self._connection_closed.add_done_callback(self._on_connection_closed)
+        closed = self._protocol.closed if self._protocol is not None else None
+        if closed is not None:
+            if closed not in readers:
+                closed.add_done_callback(partial(_break_body, readers))
+            readers[closed] = weakref.ref(self)
 
     @property
     def is_of_parent(self) -> bool:
@@ -85,7 +87,6 @@ class Response:
         if self.is_of_parent:
             OF_PARENT.append(self._response)
             return
-        self._forget_connection()
         connection, content = self._response.connection, self._response.content
         if content.exception() is None:
             # aiohttp has one exception for all readers, whose traceback would keep the frames of each of them for ever.
@@ -110,7 +111,6 @@ class Response:
 
     def end(self) -> None:
         """All that matters was read: keep the connection for reuse if the body ends by itself shortly, else drop it."""
-        self._forget_connection()
         self._linger(self._response)
 
     def break_body(self) -> None:
@@ -122,23 +122,13 @@ class Response:
         if self._protocol is not None and not content.is_eof() and content.exception() is None:
             content.set_exception(self._protocol.exception() or aiohttp.ClientPayloadError())
 
-    def _forget_connection(self) -> None:
-        """It may live on for other requests, and would hold what was kept of this one."""
-        if self._connection_closed is not None:
-            self._connection_closed.remove_done_callback(self._on_connection_closed)
-            self._connection_closed.remove_done_callback(_notice)
-            if not self._connection_closed.done():
-                self._connection_closed.add_done_callback(_notice)
-            self._connection_closed = None
+
+Readers = dict["asyncio.Future[None]", "weakref.ref[Response]"]
+"""Who reads from a connection, by the future that is done when it is closed."""
 
 
-def _break_body(response: weakref.ref[Response], closed: "asyncio.Future[None]") -> None:
-    _notice(closed)
-    if (reader := response()) is not None:
-        reader.break_body()
-
-
-def _notice(closed: "asyncio.Future[None]") -> None:
-    """A connection ended. Asyncio complains of a failure that nobody asks for."""
+def _break_body(readers: Readers, closed: "asyncio.Future[None]") -> None:
     if not closed.cancelled():
-        closed.exception()
+        closed.exception()  # else asyncio complains that nobody asked
+    if (reader := readers.pop(closed)()) is not None:
+        reader.break_body()

@@ -14,7 +14,7 @@ import aiohttp
 from or_stream._json import parse_json
 from or_stream.client._clocks import HeadersWait
 from or_stream.client.transport._answers import MappedErrors, beginning, status_error
-from or_stream.client.transport._response import OF_PARENT, Response
+from or_stream.client.transport._response import OF_PARENT, Readers, Response
 from or_stream.errors import BadRequest, ConfigurationError, OrStreamError, ProtocolViolation
 from or_stream.protocol import conceal, redact
 
@@ -53,6 +53,7 @@ class Transport:
         self._is_closed = False
         self._process = os.getpid()
         self._responses: weakref.WeakSet[Response] = weakref.WeakSet()
+        self._readers: Readers = {}
         self._lingering: dict[aiohttp.ClientResponse, float] = {}  # until when, the first to end first
 
     def post(
@@ -185,6 +186,7 @@ class Transport:
             # aiohttp's own limit of 100 connections would queue the rest without a word.
             connector = _Connector(limit=self._max_connections or 0)
             # Not `trust_env`: it looks into files in a thread twice a request, and a .netrc entry would clash with the key.
+            self._readers = {}
             self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
             # asyncio closes every started async generator when a loop shuts down (`shutdown_asyncgens`): the one public hook.
             self._closer = _close_with_loop(self._session, weakref.WeakMethod(self._close_responses))
@@ -198,7 +200,9 @@ class Transport:
         """The answer if it is one to read; else raises what it says."""
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if response.status == 200 and (content_type == "text/event-stream" or content_type.endswith("json")):
-            accepted = Response(response, "json" if content_type.endswith("json") else "sse", self._linger, authorization)
+            accepted = Response(
+                response, "json" if content_type.endswith("json") else "sse", self._readers, self._linger, authorization
+            )
             self._responses.add(accepted)
             return accepted
         body = await self._error_body(response)
@@ -223,7 +227,7 @@ class Transport:
     async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:
         """The body of an answer that is no stream, or as much of it as comes."""
         body = b""
-        reader = Response(response, "json", self._linger, "")
+        reader = Response(response, "json", self._readers, self._linger, "")
         try:
             async with asyncio.timeout(_ERROR_BODY_SECONDS):
                 while len(body) < _MAX_ERROR_BODY_BYTES and (data := await reader.read()):
