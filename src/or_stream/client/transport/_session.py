@@ -16,7 +16,7 @@ from or_stream.client._clocks import HeadersWait
 from or_stream.client.transport._answers import MappedErrors, beginning, status_error
 from or_stream.client.transport._response import OF_PARENT, Readers, Response
 from or_stream.errors import BadRequest, ConfigurationError, OrStreamError, ProtocolViolation
-from or_stream.protocol import conceal, redact
+from or_stream.protocol import Framing, conceal, redact
 
 __all__ = ["Session", "Transport"]
 
@@ -52,7 +52,6 @@ class Transport:
         self._closer: AsyncGenerator[None, None] | None = None
         self._is_closed = False
         self._process = os.getpid()
-        self._responses: weakref.WeakSet[Response] = weakref.WeakSet()
         self._readers: Readers = {}
         self._lingering: dict[aiohttp.ClientResponse, float] = {}  # until when, the first to end first
 
@@ -143,7 +142,7 @@ class Transport:
         if self._process != os.getpid():
             OF_PARENT.append((self._session, self._closer, dict(self._lingering)))
             self._process = os.getpid()
-            self._responses.clear()
+            self._readers = {}
             self._lingering.clear()
             if self._owns_session and self._session is not None:
                 OF_PARENT.append(self._session.connector)
@@ -152,8 +151,9 @@ class Transport:
 
     def _close_responses(self) -> None:
         """Before the session is closed, because aiohttp would then leave whoever reads waiting."""
-        for response in list(self._responses):
-            response.close_for_good()
+        for reference in list(self._readers.values()):
+            if (response := reference()) is not None:
+                response.close_for_good()
         while self._lingering:
             self._lingering.popitem()[0].close()
 
@@ -200,11 +200,8 @@ class Transport:
         """The answer if it is one to read; else raises what it says."""
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if response.status == 200 and (content_type == "text/event-stream" or content_type.endswith("json")):
-            accepted = Response(
-                response, "json" if content_type.endswith("json") else "sse", self._readers, self._linger, authorization
-            )
-            self._responses.add(accepted)
-            return accepted
+            framing: Framing = "json" if content_type.endswith("json") else "sse"
+            return Response(response, framing, self._readers, self._linger, authorization)
         body = await self._error_body(response)
         generation_id = response.headers.get("X-Generation-Id")
         error: OrStreamError
