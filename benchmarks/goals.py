@@ -150,6 +150,7 @@ BESIDE = [
     *(Case("together-1000x200", client, 1000, "uvloop") for client in (READ, OURS)),
     *(Case("image-50", client, loop="uvloop") for client in (READ, OURS)),
     *(Case("image-20", client) for client in ("openai create", "openai .stream()", "openrouter", "litellm")),
+    *(Case(f"image-{size}", "aiohttp, read and keep") for size in IMAGES),
     Case("image-5", READ, 50),
     *(Case(work, "or_stream pipeline decoder") for work in ("events-chunk", "events-16384")),
 ]
