@@ -142,8 +142,9 @@ def _make(client: Client, prompts: Prompts, options: BatchOptions, places: _Plac
     # Outside of the loop, too: of a hundred thousand items it takes a while.
     sheet_failure = _write_sheet(places, running, tally, terminal, title)
     tally.report(terminal, running.stats, places.journal, None if sheet_failure else places.sheet)
-    if failure or sheet_failure:
-        raise failure or sheet_failure or AssertionError
+    ended_by = failure or sheet_failure
+    if ended_by is not None:
+        raise ended_by
     if running.stats.failed:
         raise typer.Exit(1)
 

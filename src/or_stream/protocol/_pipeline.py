@@ -49,8 +49,8 @@ class Pipeline:
     A failure ends it: `feed` and `finish` return the events in front of it, and then `failure` is the exception to raise. After
     `is_done`, which [DONE] brings, further bytes are ignored. `message` holds what has come, at any time. `elapsed_seconds`
     says how long ago the request was, which is what heartbeats tell; `requested_at` is the Unix time of the request, and serves
-    to tell how far away the end of a rate limit is.
-    `images_wanted`, `model` and `provider` are for the Image API, whose answers do not name them.
+    to tell how far away the end of a rate limit is. `images_wanted`, `model` and `provider` are for the Image API, whose answers
+    do not name them.
     """
 
     def __init__(
