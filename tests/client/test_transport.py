@@ -456,6 +456,18 @@ async def test_connection_of_a_refusal_is_used_again(client_of):
         assert [len(connection.requests) for connection in server.connections] == [3]
 
 
+async def test_cookies_are_not_kept(client_of):
+    """A key is all that a request is known by: what a server sets on one answer comes back with no other."""
+    async with says(answer(BODY, Set_Cookie="who=you; Path=/"), keep=True) as server:
+        server.base_url = server.base_url.replace("127.0.0.1", "localhost")  # aiohttp takes no cookie from a bare address anyway
+        async with client_of(server) as client:
+            for _ in range(2):
+                await client.generate("x")
+        requests = [request for connection in server.connections for request in connection.requests]
+    assert len(requests) == 2
+    assert not any("cookie" in request.headers for request in requests)
+
+
 async def test_closing_the_client_ends_what_lingers(client_of):
     """A connection that waits for the end of its body is closed with the client."""
     begun = head(Transfer_Encoding="chunked") + chunked(BODY, end=False)
