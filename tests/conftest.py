@@ -8,6 +8,8 @@ import aioresponses.core
 import pytest
 from hypothesis import settings
 
+from or_stream.emulator import Emulator
+
 # A loaded machine is slow, not wrong; on CI the same examples every time.
 settings.register_profile("or_stream", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("or_stream")
@@ -31,3 +33,10 @@ def _no_environment(monkeypatch):
     for name in _FROM_OUTSIDE:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+async def emulator():
+    """A provider in a box, where a module needs none of its own kind."""
+    async with Emulator() as running:
+        yield running

@@ -54,12 +54,6 @@ def made(scenario: str) -> Scenario:
     return eval(scenario, dict(vars(scenarios)))
 
 
-@pytest.fixture
-async def emulator():
-    async with Emulator() as emulator:
-        yield emulator
-
-
 async def failure_of(emulator: Emulator, scenario: str, timeouts: Timeouts | None = None, **options) -> OrStreamError:
     """What the default client raises where every request is answered like this."""
     emulator.scenario = made(scenario)

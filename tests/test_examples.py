@@ -17,12 +17,6 @@ BACKEND_LINES_AT_MOST = 60
 WEB_FRAMEWORKS = ("aiohttp_", "fastapi_", "starlette_")
 
 
-@pytest.fixture
-async def emulator():
-    async with Emulator() as emulator:
-        yield emulator
-
-
 def start(name: str, emulator: Emulator, folder: Path):
     """The example as a process of its own, in which every warning is an error."""
     environment = {**os.environ, "OPENROUTER_API_KEY": "test", "OPENROUTER_BASE_URL": emulator.base_url}

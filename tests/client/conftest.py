@@ -3,15 +3,8 @@
 import pytest
 
 from or_stream import Client, RetryPolicy
-from or_stream.emulator import Emulator
 
 KEY = "sk-or-v1-0123456789abcdef-not-a-real-key"
-
-
-@pytest.fixture
-async def emulator():
-    async with Emulator() as running:
-        yield running
 
 
 @pytest.fixture

@@ -3,13 +3,6 @@
 import pytest
 
 from or_stream import Client, Conversation, RetryPolicy
-from or_stream.emulator import Emulator
-
-
-@pytest.fixture
-async def emulator():
-    async with Emulator() as running:
-        yield running
 
 
 @pytest.fixture

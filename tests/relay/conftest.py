@@ -7,17 +7,10 @@ import pytest
 from aiohttp import web
 
 from or_stream import Client, RetryPolicy
-from or_stream.emulator import Emulator
 from support.slow_browser import CountingClient
 from support.web_servers import served_by_aiohttp, served_by_uvicorn
 
 KEY = "sk-or-v1-0123456789abcdef-not-a-real-key"
-
-
-@pytest.fixture
-async def emulator():
-    async with Emulator() as running:
-        yield running
 
 
 @pytest.fixture
