@@ -118,3 +118,17 @@ def test_no_way_to_cut_matters(pieces: list[bytes], choose: st.DataObject):
     assert got == expected
     assert (type(by_cut.failure), str(by_cut.failure)) == (type(by_byte.failure), str(by_byte.failure))
     assert by_cut.message("complete").text == "".join(found.text for found in got if isinstance(found, TextDelta))
+
+
+def test_nothing_repeats_after_a_failure():
+    """A pipeline that has failed says no more texts."""
+    pipeline = Pipeline()
+    assert len(pipeline.feed(event(b'"x"') * 2)) == 3
+    assert pipeline.feed(b"data: {no JSON\n\n") == []
+    assert pipeline.feed(event(b'"x"')) == []
+
+
+def test_messages_share_no_list():
+    """Each message has lists of its own."""
+    first, second = Pipeline().message("streaming"), Pipeline().message("streaming")
+    assert all(getattr(first, name) is not getattr(second, name) for name in ("alternatives", "images", "annotations", "extra"))
