@@ -73,11 +73,11 @@ def test_no_file(tmp_path: Path):
 
 
 def test_sha256(png_file: Path):
-    """The digest is taken from memory, from the file or from who knew it; an address has none."""
+    """The digest is taken from memory, from the file or from who noted it; an address has none."""
     digest = hashlib.sha256(PNG).hexdigest()
     assert Image.from_bytes(PNG).sha256 == digest
     assert Image.from_file(png_file).sha256 == digest
-    assert Image.from_file(png_file, sha256="known").sha256 == "known"
+    assert Image(path=png_file, known_sha256="known").sha256 == "known"
     assert ADDRESS.sha256 is None
     assert Image().sha256 is None
 
@@ -194,7 +194,7 @@ def test_repr(png_file: Path):
     big = PNG + bytes(1_300_000)
     assert "30x20 1.3 MB" in repr(Image.from_bytes(big))
     assert repr(Image.from_file(png_file)) == f"<Image png 30x20 0.1 kB in {png_file}>"
-    assert "sha256:abcd..." in repr(Image.from_file(png_file, sha256="abcdef"))
+    assert "sha256:abcd..." in repr(Image(path=png_file, known_sha256="abcdef"))
     assert repr(Image.from_bytes(b"?")).startswith("<Image unknown 0.0 kB")
     assert repr(ADDRESS) == "<Image at https://example.org/a.png>"
     assert len(repr(Image(url="https://example.org/" + "x" * 10_000))) < 120

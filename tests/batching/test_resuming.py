@@ -167,7 +167,7 @@ async def test_pictures(emulator, run, path, tmp_path):
     )
     for item in await run(given, save_to=out, journal=path, image_config={"image_size": "0.5K"}).collect():
         for image in item.message.images:
-            assert hashlib.sha256(image.path.read_bytes()).hexdigest() == image.sha256
+            assert hashlib.sha256(image.path.read_bytes()).hexdigest() == image.known_sha256
 
 
 async def test_pictures_of_failed_items(emulator, run, tmp_path):

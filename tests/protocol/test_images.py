@@ -97,14 +97,24 @@ def test_type_does_not_depend_on_the_cuts():
 
 @pytest.mark.parametrize("in_files", [False, True])
 def test_repeat_is_discarded(in_files: bool, tmp_path: Path):
-    """The same bytes again are a repeat of the first, in memory and in files; its sink is told to forget them."""
-    assembly = Assembly(folder=tmp_path if in_files else None)
+    """The same bytes again are a repeat of the first, however they are cut, in memory and in files; its sink forgets them."""
+    assembly = Assembly(folder=tmp_path if in_files else None, max_images=300)
     assembly.image(PNG)
     assembly.image(JPEG)
-    events = assembly.image(PNG[:100], PNG[100:])
-    assert events[-1] == ImageDiscard(2, 0)
-    assert [sink.calls for sink in assembly.sinks] == [["finish"], ["finish"], ["finish", "discard"]]
-    assert assembly.image(PNG)[-1] == ImageDiscard(3, 0)
+    for cut in range(1, len(PNG)):
+        assert assembly.image(PNG[:cut], PNG[cut:])[-1] == ImageDiscard(cut + 1, 0)
+    assert [sink.calls for sink in assembly.sinks[:3]] == [["finish"], ["finish"], ["discard"]]
+    assert assembly.image(*(PNG[at : at + 1] for at in range(len(PNG))))[-1] == ImageDiscard(len(PNG) + 1, 0)
+
+
+def test_a_picture_that_was_moved_has_no_repeats(tmp_path: Path):
+    """Whoever moved a finished picture gets it again where it is repeated: rather twice than another one not at all."""
+    assembly = Assembly(folder=tmp_path)
+    end = assembly.image(PNG)[-1]
+    assert isinstance(end, ImageEnd)
+    assert end.image.path is not None
+    end.image.path.rename(tmp_path / "moved.png")
+    assert isinstance(assembly.image(PNG)[-1], ImageEnd)
 
 
 def test_another_answer_may_have_the_same_image():
@@ -117,11 +127,11 @@ def test_another_answer_may_have_the_same_image():
 
 @pytest.mark.parametrize("in_files", [False, True])
 def test_one_byte_makes_another_image(in_files: bool, tmp_path: Path):
-    """Pictures of one length that differ in their last byte are two."""
-    assembly = Assembly(folder=tmp_path if in_files else None)
+    """Pictures that differ in one byte, or have one less or more, are two."""
+    assembly = Assembly(folder=tmp_path if in_files else None, max_images=300)
     assembly.image(PNG)
-    assert isinstance(assembly.image(PNG[:-1] + b"\0")[-1], ImageEnd)
-    assert isinstance(assembly.image(PNG[:-1])[-1], ImageEnd)
+    for other in (*(PNG[:at] + b"~" + PNG[at + 1 :] for at in (0, 70, 150, len(PNG) - 1)), PNG[:-1], PNG + b"\0"):
+        assert isinstance(assembly.image(other[:100], other[100:])[-1], ImageEnd)
 
 
 def test_addresses():

@@ -97,7 +97,7 @@ class Attempts:
                 tries += 1
                 wait = _pause(policy, tries, failure, now - began)
                 if wait is None:
-                    self._keep_partial(item, failure)
+                    await self._keep_partial(item, failure)
                     return
                 await self._show_restart(item, failure)
                 await self.gate.pause(wait)
@@ -122,7 +122,7 @@ class Attempts:
             self.stats.requests += 1
             failure: OrStreamError | None = None
             try:
-                item.message = self._kept(await self._read(item, opened), item.key)
+                item.message = await self._kept(await self._read(item, opened), item.key)
             except OrStreamError as error:
                 failure = error
                 self.gate.failed(task.model, error, sent_at)
@@ -175,12 +175,12 @@ class Attempts:
         self.ledger.charge(task.model, said.cost, expected=expected)
         return (said.prompt_tokens or 0) + (said.completion_tokens or 0)
 
-    def _kept(self, message: Message, key: str) -> Message:
-        return message if self.pictures is None else self.pictures.keep(message, key)
+    async def _kept(self, message: Message, key: str) -> Message:
+        return message if self.pictures is None else await self.pictures.keep(message, key)
 
-    def _keep_partial(self, item: BatchItem, failure: OrStreamError) -> None:
+    async def _keep_partial(self, item: BatchItem, failure: OrStreamError) -> None:
         if self.pictures is not None and isinstance(failure.partial, Message):
-            self.pictures.keep(failure.partial, item.key, failed=True)
+            await self.pictures.keep(failure.partial, item.key, failed=True)
 
     def _discard_partial(self, failure: OrStreamError) -> None:
         if self.pictures is not None and isinstance(failure.partial, Message):

@@ -1,6 +1,5 @@
 """Images written to a folder while they arrive."""
 
-import hashlib
 import secrets
 import time
 from collections.abc import Callable
@@ -32,7 +31,6 @@ class FileSink:
         self._name = folder / f"{stem}-{index}"
         self._temporary = folder / f".{stem}-{index}.part"
         self._on_failure = on_failure
-        self._digest = hashlib.sha256()
         self._head = b""
         self._final: Path | None = None
         self._file: FileIO | None = None
@@ -48,9 +46,7 @@ class FileSink:
         if self._file is not None:
             try:
                 while view:
-                    written = self._file.write(view)
-                    self._digest.update(view[:written])
-                    view = view[written:]
+                    view = view[self._file.write(view) :]
             except OSError as error:
                 self._go_on_in_memory(error)
         if self._memory is not None:
@@ -67,7 +63,7 @@ class FileSink:
                 self._file.close()
                 self._temporary.replace(final)
                 self._final = final
-                return Image.from_file(final, claimed_media_type=claimed_media_type, sha256=self._digest.hexdigest())
+                return Image.from_file(final, claimed_media_type=claimed_media_type)
             except OSError as error:
                 self._go_on_in_memory(error)
         assert self._memory is not None
