@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from or_stream.events import TextDelta
+from or_stream.events import Event, TextDelta
 from or_stream.protocol import Pipeline
 from or_stream.protocol._chunks import TextRepetition
+from support.pipelines import DONE
 
 
 def chunk(content: bytes, rest: bytes = b"") -> bytes:
@@ -39,6 +40,15 @@ def test_texts(first: bytes):
     assert learned(chunk(first)).texts_at(data, 0) == ([json.loads(word) for word in WORDS], len(data))
 
 
+@pytest.mark.parametrize("word", [*WORDS, b'"\x7f"', '"\u2028\xa0"'.encode()])
+def test_text_of_a_live_event(word: bytes):
+    """One event is read for itself only where it is whole and alone; a text with quotes is left to those that look closer."""
+    repetition, data = learned(chunk(b'"x"')), event(word)
+    assert repetition.text_of(data) == (None if b'"' in word[1:-1] else json.loads(word))
+    for other in (data * 2, data[:-1], data + b"d", data[1:], b"", data.replace(b'"g"', b'"h"')):
+        assert repetition.text_of(other) is None
+
+
 @pytest.mark.parametrize("before", [0, 1, 3])
 @pytest.mark.parametrize(
     "odd",
@@ -53,6 +63,7 @@ def test_texts(first: bytes):
         event(b'"a'),
         event(b'"a"', b',"usage":{}'),
         event(b'"a"').replace(b"null", b'"stop"'),
+        event(b'"a"').replace(b"null", b'"no"'),
         event(b'"a"').replace(b'"g"', b'"h"'),
         event(b'"a"').replace(b"\n", b"\r\n"),
         event(b'"a"')[:-1] + b"id: 1\n\n",
@@ -66,12 +77,14 @@ def test_what_does_not_repeat(odd: bytes, before: int):
     """The texts in front of anything else are read, and that is left to the parser."""
     data = event(b'"x"') * before + odd
     assert learned(chunk(b'"x"')).texts_at(data, 0) == (["x"] * before, before * len(event(b'"x"')))
+    assert learned(chunk(b'"x"')).text_of(odd) is None
 
 
 @pytest.mark.parametrize("text", [b'"a\xff"', b'"\\ud83d"', b'"a\tb"', b'"a\nb"', b'"\\x"', b'"\\u12"'])
 def test_text_that_needs_a_closer_look(text: bytes):
     """What is no JSON string as it stands is left to the parser, and so is what stands before it in one piece."""
     assert learned(chunk(b'"x"')).texts_at(event(b'"x"') + event(text), 0) == ([], 0)
+    assert learned(chunk(b'"x"')).text_of(event(text)) is None
 
 
 @pytest.mark.parametrize("text", [b'"a\\"', b'"\\\\\\"'])
@@ -80,6 +93,7 @@ def test_text_that_ends_in_half_an_escape(text: bytes, before: int):
     """It takes the next one into its string: all are left to the parser."""
     data = event(b'"x"') * before + event(text) + event(b'"y"') * 2
     assert learned(chunk(b'"x"')).texts_at(data, 0) == ([], 0)
+    assert learned(chunk(b'"x"')).text_of(event(text)) is None
 
 
 @pytest.mark.parametrize("raw", [chunk(b'"a"', b',"message":{"content":"b"}'), chunk(b'"' + b"a" * 70_000 + b'"'), b"{}"])
@@ -103,21 +117,28 @@ ODD = [
 ]
 
 
+def fed_live(pipeline: Pipeline, data: bytes) -> list[Event]:
+    """As a stream feeds what it reads."""
+    delta = pipeline.feed_live(data)
+    return pipeline.feed(data) if delta is None else [delta]
+
+
 @given(
     st.lists(st.sampled_from(ODD) | st.text(max_size=5).map(lambda text: event(json.dumps(text).encode())), max_size=12),
     st.data(),
 )
 def test_no_way_to_cut_matters(pieces: list[bytes], choose: st.DataObject):
     """Whatever stands between them and however the bytes are cut, the events are those of one byte at a time."""
-    data = b"".join(pieces) + b"data: [DONE]\n\n"
+    data = b"".join([*pieces, DONE])
     cuts = sorted(choose.draw(st.lists(st.integers(0, len(data)), max_size=4)))
     bounds = [0, *cuts, len(data)]
-    by_byte, by_cut = Pipeline(), Pipeline()
+    by_byte, by_cut, by_event = Pipeline(), Pipeline(), Pipeline()
     expected = [found for at in range(len(data)) for found in by_byte.feed(data[at : at + 1])]
-    got = [found for start, end in itertools.pairwise(bounds) for found in by_cut.feed(data[start:end])]
-    assert got == expected
-    assert (type(by_cut.failure), str(by_cut.failure)) == (type(by_byte.failure), str(by_byte.failure))
-    assert by_cut.message("complete").text == "".join(found.text for found in got if isinstance(found, TextDelta))
+    assert [found for start, end in itertools.pairwise(bounds) for found in fed_live(by_cut, data[start:end])] == expected
+    assert [found for piece in [*pieces, DONE] for found in fed_live(by_event, piece)] == expected
+    for other in (by_cut, by_event):
+        assert (type(other.failure), str(other.failure)) == (type(by_byte.failure), str(by_byte.failure))
+        assert other.message("complete").text == "".join(found.text for found in expected if isinstance(found, TextDelta))
 
 
 def test_nothing_repeats_after_a_failure():
@@ -125,7 +146,7 @@ def test_nothing_repeats_after_a_failure():
     pipeline = Pipeline()
     assert len(pipeline.feed(event(b'"x"') * 2)) == 3
     assert pipeline.feed(b"data: {no JSON\n\n") == []
-    assert pipeline.feed(event(b'"x"')) == []
+    assert fed_live(pipeline, event(b'"x"')) == []
 
 
 def test_messages_share_no_list():

@@ -77,12 +77,14 @@ class StreamStats:
 class Clocks:
     """Started with the first request. A wait, for headers or for bytes, raises StreamTimeout where a clock ran out meanwhile.
 
-    The total clock always runs, the others only while somebody waits: content that nobody has asked for is not late.
+    The total clock always runs, the others only while somebody waits: content that nobody has asked for is not late. When the
+    first content came is noted in `stats`.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeouts: Timeouts) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeouts: Timeouts, stats: StreamStats | None = None) -> None:
         self._loop = loop
         self._timeouts = timeouts
+        self._stats = stats or StreamStats()
         limits = (timeouts.connect, timeouts.first_content, timeouts.idle, timeouts.total)
         self._shortest_seconds = min(filter(None, limits), default=_FOREVER)
         self._started_at = monotonic()
@@ -162,7 +164,10 @@ class Clocks:
 
     def content_came(self) -> None:
         """The wait ended with content: the first-content clock is done, the idle clock starts anew with the next one."""
-        self._has_content = True
+        if not self._has_content:
+            self._has_content = True
+            if self._stats.seconds_to_first_content is None:
+                self._stats.seconds_to_first_content = self.elapsed_seconds()
         self._waiting_since = None
         self._waited_seconds = 0.0
 

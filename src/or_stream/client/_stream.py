@@ -13,7 +13,7 @@ from or_stream.client._image_files import FileSink, new_stem
 from or_stream.client._retry import RetryPolicy, seconds_before_retry
 from or_stream.client._view import View, image_of, text_of
 from or_stream.client.request import Request
-from or_stream.client.transport import Response
+from or_stream.client.transport import FOREIGN, Response
 from or_stream.errors import ConfigurationError, ImageNotSaved, NoImageProduced, OrStreamError, StreamTruncated
 from or_stream.events import Event, Heartbeat, Restart, StreamEnd
 from or_stream.protocol import ImageSink, Limits, Pipeline
@@ -177,12 +177,17 @@ class ChatStream:
             self._is_reading = True
             failure: OrStreamError | None = None
             try:
-                if self._response is None:
+                response = self._response
+                if response is None:
                     await self._begin()
                 else:
                     assert self._clocks is not None
                     self._clocks.begin_wait()
-                    failure = self._take(await (self._next_slice() if self._unread else self._response.read()))
+                    try:
+                        data = await (self._next_slice() if self._unread else response.read())
+                    except FOREIGN as error:
+                        data = response.rest_after(error)
+                    failure = self._take(data)
             except OrStreamError as error:
                 failure = self._broken_by(error)
             except BaseException:
@@ -197,7 +202,7 @@ class ChatStream:
     async def _begin(self) -> None:
         if self._clocks is None:
             self._loop = asyncio.get_running_loop()
-            self._clocks = Clocks(self._loop, self._timeouts)
+            self._clocks = Clocks(self._loop, self._timeouts, self._stats)
             self._status = "streaming"
         if self._prepare is not None:
             prepare, self._prepare = self._prepare, None
@@ -250,12 +255,18 @@ class ChatStream:
     def _take(self, data: bytes) -> OrStreamError | None:
         """Make events of what was read, and have them ready; what failed in it."""
         assert self._pipeline is not None
+        assert self._clocks is not None
         if self._status == "cancelled":
             return None
         if len(data) > _SLICE_BYTES and not self._pipeline.is_lifting:
             self._unread, self._unread_from = data, 0
             data = self._slice()
         self._stats.bytes += len(data)
+        if (delta := self._pipeline.feed_live(data)) is not None:
+            self._stats.events += 1
+            self._clocks.content_came()
+            self._ready.append(delta)
+            return None
         self._make_ready(self._pipeline.feed(data) if data else self._pipeline.finish())
         return self._pipeline.failure
 
@@ -275,24 +286,21 @@ class ChatStream:
         """Notice what events mean for the stream, and have them handed out."""
         assert self._clocks is not None
         self._stats.events += len(events)
-        types = list(map(type, events))
-        kinds = set(types)
+        kinds = set(map(type, events))
         if kinds.isdisjoint(CONTENT):
             # What it takes to look through the bytes counts too: those of a flood of comments are always there.
             self._clocks.end_wait()
         else:
             self._clocks.content_came()
-            if self._stats.seconds_to_first_content is None:
-                self._stats.seconds_to_first_content = self._clocks.elapsed_seconds()
         if Heartbeat in kinds:
-            self._stats.heartbeats += types.count(Heartbeat)
+            self._stats.heartbeats += sum(type(event) is Heartbeat for event in events)
             kinds.discard(Heartbeat)
         if kinds:
             self._has_handed_out = True
         if StreamEnd in kinds:
             self._note_end(events)
         events.reverse()
-        self._ready[:0] = events
+        self._ready += events
 
     def _note_end(self, events: list[Event]) -> None:
         """The end is taken from the events where the stream lacks what was asked for."""

@@ -164,16 +164,30 @@ class TextRepetition:
             self._start, self._end = b"data: " + raw[:start], raw[end:] + _BLANK_LINE
             self._seam = self._end + self._start
 
+    def text_of(self, data: bytes) -> str | None:
+        """The text of bytes that are one event that repeats, as they come live; None for any others."""
+        start, end = self._start, self._end
+        if not start or not data.startswith(start):
+            return None
+        first = len(start)
+        last = data.find(b'"', first)
+        if last + len(end) != len(data) or not data.endswith(end):
+            return None
+        try:
+            text = data[first:last].decode()
+            # A tenth of a live delta: pydantic_core's parser is far from what a process that was just woken has at hand.
+            return text if text.isprintable() and "\\" not in text else from_json(data[first - 1 : last + 1])
+        except ValueError:
+            return None
+
     def texts_at(self, data: bytes, position: int) -> tuple[list[str], int]:
         """The texts of the events that repeat, from this beginning of an event on, and the place behind them."""
-        start, end = self._start, self._end
+        start = self._start
         if not start or not data.startswith(start, position):
             return [], position
         first = position + len(start)
         last = data.find(b'"', first)
         try:
-            if last + len(end) == len(data) and data.endswith(end):  # one event, as they come live
-                return [from_json(data[first - 1 : last + 1])], len(data)
             pieces, behind = self._pieces_at(data, first, last)
             # No piece has a quote that is not escaped. After one that ends in half an escape, strings and what is between them
             # change places, which is no JSON: each that is read was a string of its own.

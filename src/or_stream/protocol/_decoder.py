@@ -19,14 +19,14 @@ from or_stream.values import Image, Message, Status
 
 __all__ = ["ChatDecoder"]
 
-_TEXT: Final = frozenset({"text"})
 _DATA_URL_HEAD: Final = re.compile(r"data:[^,]*?(;base64)?,", re.IGNORECASE)
 
 
 class ChatDecoder:
     """`feed` documents, then `finish`; `message` at any time. After an error document `failure` says what it said.
 
-    Where a part of a document is not what it should be, the events in front of it are returned and `violation` is set.
+    Where a part of a document is not what it should be, the events in front of it are returned and `violation` is set. `texts` is
+    the text so far: whoever knows that a chunk has nothing but text to say, like one that was fed, may append it there instead.
     """
 
     def __init__(self, images: ImageAssembler, *, generation_id: str | None = None) -> None:
@@ -40,6 +40,7 @@ class ChatDecoder:
         self._created: int | None = None
         self._extra: dict[str, Any] = {}
         self._first = MessageBuilder(0)
+        self.texts: list[str] = self._first.text
         self._others: dict[int, MessageBuilder] = {}  # of further choices, which few streams have
         self._said_parts = 0  # of the chunk whose image is being lifted
         self._image_choice = 0
@@ -59,7 +60,7 @@ class ChatDecoder:
     def feed(self, document: Any) -> list[Event]:
         """The events of one chunk. Where it holds an error, they come first and `failure` is set."""
         if self.is_started and not self._said_parts and (text := only_text(document)) is not None:
-            return self.feed_texts([text])
+            return self._say(Part("text", 0, text, False)) if text else []
         chunk = read_chunk(document)
         events = self._start(chunk) if chunk.parts or not chunk.error else self._identify(chunk)
         parts, self._said_parts = chunk.parts[self._said_parts :], 0
@@ -67,15 +68,6 @@ class ChatDecoder:
         if self.violation is None:
             self._conclude(chunk, events)
         return events
-
-    def feed_texts(self, texts: list[str]) -> list[Event]:
-        """The same, after the first, for chunks of which it is known that they have nothing but these texts to say."""
-        deltas: list[Event] = list(map(TextDelta, filter(None, texts)))
-        if deltas:
-            if "text" not in self._first.said:
-                self._first.said |= _TEXT
-            self._first.text += texts
-        return deltas
 
     def begin_image(self, document: Any) -> list[Event]:
         """An image follows; it is the last thing in `document`, the beginning of a chunk."""

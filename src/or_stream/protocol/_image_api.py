@@ -86,6 +86,7 @@ class ImageApiDecoder:
         self._created: int | None = None
         self._extra: dict[str, Any] = {}
         self._builder = MessageBuilder(0)
+        self.texts: list[str] = self._builder.text
         self._whole = 0  # pictures that came, repeats among them
         self._said = 0  # pictures of the document whose data is being lifted
         self._markup: list[str] = []  # of an SVG that has not come as a picture yet
@@ -123,11 +124,6 @@ class ImageApiDecoder:
             self._builder.usage = read_usage(event["usage"])
             events.append(UsageUpdate(self._builder.usage))
         return events
-
-    def feed_texts(self, texts: list[str]) -> list[Event]:
-        """Text alone, as chunks of chat have it."""
-        self._builder.text += texts
-        return list(map(TextDelta, texts))
 
     def begin_image(self, document: Any) -> list[Event]:
         """The data of a picture follows; it is the last thing in `document`, the beginning of an event or of an answer."""
@@ -213,7 +209,8 @@ class ImageApiDecoder:
             return
         if event.get("phase") in (None, "content"):
             self._markup.append(text)
-            events += self.feed_texts([text])
+            self.texts.append(text)
+            events.append(TextDelta(text))
         else:
             self._builder.reasoning.append(text)
             events.append(ReasoningDelta(text))

@@ -8,7 +8,7 @@ from pydantic_core import from_json
 
 from or_stream._json import parse_json
 from or_stream.errors import OrStreamError, ProtocolViolation, StreamTruncated
-from or_stream.events import Event, Heartbeat, StreamEnd
+from or_stream.events import Event, Heartbeat, StreamEnd, TextDelta
 from or_stream.protocol._chunks import TextRepetition, is_answer, is_image_path, only_text
 from or_stream.protocol._decoder import ChatDecoder
 from or_stream.protocol._error_body import redact
@@ -112,13 +112,20 @@ class Pipeline:
         """What has come so far, as a message of this status."""
         return self._decoder.message(status)
 
+    def feed_live(self, data: bytes) -> TextDelta | None:
+        """The delta of bytes that are one event with nothing but text, like one before; None for any others: `feed` them.
+
+        Live, nearly all are. It is a fifth of what such a delta costs beside the reading.
+        """
+        if self._may_repeat and (text := self._repetition.text_of(data)):
+            self._decoder.texts.append(text)
+            return TextDelta(text)
+        return None
+
     def feed(self, data: bytes) -> list[Event]:
         """The events that these bytes bring."""
         events: list[Event] = []
-        position = 0
-        if self._may_repeat:  # one call for a live delta
-            texts, position = self._repetition.texts_at(data, 0)
-            events = self._decoder.feed_texts(texts)
+        position = self._take_texts(data, 0, events) if self._may_repeat else 0
         if position < len(data) and self.failure is None and not self.is_done:
             self._guard(self._take, data, position, events)
         return events
@@ -164,8 +171,14 @@ class Pipeline:
             parser, is_over = self._parser, self.is_done or self.failure is not None
             self._may_repeat = parser is not None and not is_over and parser.is_between_events and self._lifter.is_between_events
             if self._may_repeat and position < len(data):
-                texts, position = self._repetition.texts_at(data, position)
-                events += self._decoder.feed_texts(texts)
+                position = self._take_texts(data, position, events)
+
+    def _take_texts(self, data: bytes, position: int, events: list[Event]) -> int:
+        """Take the events that repeat, from this beginning of an event on; where to go on."""
+        texts, behind = self._repetition.texts_at(data, position)
+        self._decoder.texts += texts
+        events += map(TextDelta, filter(None, texts))
+        return behind
 
     def _take_anything(self, data: bytes, events: list[Event]) -> None:
         decoder = self._decoder
@@ -254,7 +267,7 @@ class Pipeline:
                 return
             if self._parser is None and not self._is_answer(document):
                 raise ProtocolViolation("the JSON that came is neither an error nor an answer to this kind of request")
-        if len(documents) == 1 and only_text(documents[0]) is not None:
+        if len(documents) == 1 and only_text(documents[0]):
             self._repetition.learn(raw)
 
     def _end(self, events: list[Event]) -> None:

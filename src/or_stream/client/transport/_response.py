@@ -4,14 +4,14 @@ import asyncio
 import os
 import socket
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Final
 
 import aiohttp
 
-from or_stream.client.transport._answers import FOREIGN, MappedErrors, retry_after, translated
+from or_stream.client.transport._answers import MappedErrors, retry_after, translated
 from or_stream.errors import APIStatusError, OrStreamError, ProtocolViolation, StreamFailed
 from or_stream.protocol import Framing, conceal
 
@@ -41,6 +41,8 @@ class Response:
         self.framing: Framing = framing
         self.generation_id: str | None = response.headers.get("X-Generation-Id")
         self.provider: str | None = response.headers.get("X-Provider-Name")  # recorded on the Image API only
+        self.read: Callable[[], Awaitable[bytes]] = response.content.readany
+        """What has come, at least a byte; b"" at the end of the body. Raises FOREIGN where the connection broke: `rest_after`."""
         self._protocol = response.connection.protocol if response.connection is not None else None
         closed = self._protocol.closed if self._protocol is not None else None
         if closed is not None:
@@ -53,19 +55,15 @@ class Response:
         """Whether this process was forked since, so that the connection is its parent's."""
         return self._process != os.getpid()
 
-    async def read(self) -> bytes:
-        """What has come, at least a byte; b"" at the end of the body. Raises an OrStreamError where the connection broke."""
-        content = self._response.content
-        try:
-            return await content.readany()
-        except FOREIGN as error:
-            # aiohttp raises as soon as it knows of the break, though what came in front of it is still in its buffer.
-            if data := content._read_nowait(-1):  # noqa: SLF001  # the public one raises too
-                return data
-            broken = translated(error, before_response=False)
-            if self._is_closed_for_good:
-                broken.retryable = False
-            raise broken from error
+    def rest_after(self, error: Exception) -> bytes:
+        """What came in front of an error that `read` raised; where there is nothing, raises the error as one of this library."""
+        # aiohttp raises as soon as it knows of the break, though what came in front of it is still in its buffer.
+        if data := self._response.content._read_nowait(-1):  # noqa: SLF001  # the public one raises too
+            return data
+        broken = translated(error, before_response=False)
+        if self._is_closed_for_good:
+            broken.retryable = False
+        raise broken from error
 
     async def read_whole(self, max_bytes: int) -> bytes:
         """All of a body that is of use only as a whole. Raises ProtocolViolation for a longer one."""

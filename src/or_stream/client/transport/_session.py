@@ -13,7 +13,7 @@ import aiohttp
 
 from or_stream._json import parse_json
 from or_stream.client._clocks import HeadersWait
-from or_stream.client.transport._answers import MappedErrors, beginning, status_error
+from or_stream.client.transport._answers import FOREIGN, MappedErrors, beginning, status_error
 from or_stream.client.transport._response import OF_PARENT, Readers, Response
 from or_stream.errors import BadRequest, ConfigurationError, OrStreamError, ProtocolViolation
 from or_stream.protocol import Framing, conceal, redact
@@ -229,8 +229,11 @@ class Transport:
             async with asyncio.timeout(_ERROR_BODY_SECONDS):
                 while len(body) < _MAX_ERROR_BODY_BYTES and (data := await reader.read()):
                     body += data
-        except (OrStreamError, TimeoutError):
+        except TimeoutError:
             pass
+        except FOREIGN as error:
+            with suppress(OrStreamError):
+                body += reader.rest_after(error)
         finally:
             reader.close()
         return body[:_MAX_ERROR_BODY_BYTES]
