@@ -84,12 +84,23 @@ def test_picture_of_pillow_counts_by_its_pixels():
 
 
 @pytest.mark.parametrize(
-    "given", [1, None, b"hi", {}, {"text": "hi"}, {"prompt": None}, {"prompt": "hi", "key": ""}, {"prompt": "hi", "key": 1.5}]
+    ("given", "said"),
+    [
+        (1, "a prompt must be a string or a list of messages, not int"),
+        (None, "a prompt must be a string or a list of messages, not NoneType"),
+        (b"hi", "a prompt must be a string or a list of messages, not bytes"),
+        ({}, 'there is no "prompt"'),
+        ({"text": "hi"}, 'there is no "prompt"'),
+        ({"prompt": None}, "a prompt must be a string or a list of messages, not NoneType"),
+        ({"prompt": "hi", "key": ""}, "a key must be text or a number, not ''"),
+        ({"prompt": "hi", "key": 1.5}, "a key must be text or a number, not 1.5"),
+    ],
 )
-def test_what_is_no_prompt(given):
-    """Anything else is refused, with the number of the item."""
-    with pytest.raises(ConfigurationError, match="item 3"):
+def test_what_is_no_prompt(given, said):
+    """Anything else is refused."""
+    with pytest.raises(ConfigurationError) as caught:
         read_task(given, 3, None, {})
+    assert str(caught.value) == said
 
 
 @pytest.mark.parametrize("options", [{"metadata": {1, 2}}, {"images": [Path("/none.png")]}])

@@ -135,7 +135,7 @@ def test_key_twice(invoke, written):
     """The second of two lines with one key is told by its line, and not by its number among the prompts."""
     prompts = written({}, {"prompt": "hi", "key": "a"}, {"prompt": "ho", "key": "a"})
     result = invoke("batch", prompts, "-o", "out", "--json", "--ordered")
-    assert json.loads(result.stdout.splitlines()[2])["error"]["text"].startswith("line 3 has the key 'a' of another one")
+    assert json.loads(result.stdout.splitlines()[2])["error"]["text"].startswith("line 3: the key 'a' is that of another one")
 
 
 def test_unknown_left_out(invoke, written, asked):

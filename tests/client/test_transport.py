@@ -331,16 +331,6 @@ async def test_garbage_inside_chunked_encoding(client_of, garbage, ending):
     assert error.partial.text
 
 
-async def test_connection_that_is_used_again_keeps_nothing(client_of):
-    """What watches the connection of an answer is gone with the answer."""
-    async with says(answer(BODY), keep=True) as server, client_of(server) as client:
-        for _ in range(5):
-            await client.generate("x")
-        ((protocol, _),) = next(iter(client._transport._session.connector._conns.values()))
-        assert not protocol.closed._callbacks
-        assert len(server.connections) == 1
-
-
 @pytest.mark.parametrize("filler", [b"\n", b": \n", b"data:\n\n"])
 async def test_compressed_flood(client_of, filler):
     """A few compressed kilobytes that unpack to gigabytes of nothing are read in bounded memory, until a clock runs out."""
@@ -423,6 +413,20 @@ async def test_connection_is_used_again(client_of):
         assert len(server.connections) == 1
 
 
+async def test_connection_that_is_used_again_is_watched_once(client_of):
+    """However many answers a connection has brought, its end is told to the reader of the last, and once."""
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
+    slow = (head(Transfer_Encoding="chunked") + chunked(BODY, end=False), chunked(b": the end\n\n"))
+    async with says(*slow, keep=True) as server, client_of(server) as client:
+        for _ in range(3):
+            await client.generate("x")
+            await asyncio.sleep(0.1)  # for the end of the body to arrive
+        await server.connections[0].reset()
+        await asyncio.sleep(0.1)
+        assert (len(server.connections), complaints) == (1, [])
+
+
 async def test_connection_that_is_reset_when_used_again(emulator, client):
     """The failure is raised by the request that met it, and asyncio has nothing to complain of besides."""
     complaints = []
@@ -436,15 +440,19 @@ async def test_connection_that_is_reset_when_used_again(emulator, client):
 
 
 async def test_connection_that_stays_silent_after_done(client_of, monkeypatch):
-    """A server that keeps the body open after [DONE] is not waited for, and its connection is dropped soon."""
-    monkeypatch.setattr("or_stream.client.transport._session._LINGER_SECONDS", 0.05)
+    """A server that keeps the body open after [DONE] is not waited for, and each such connection is dropped soon."""
+    monkeypatch.setattr("or_stream.client.transport._session._LINGER_SECONDS", 0.1)
     async with (
         says(head(Transfer_Encoding="chunked") + chunked(BODY, end=False), keep=True) as server,
         client_of(server) as client,
     ):
-        async with asyncio.timeout(1):
-            assert (await client.generate("x")).text == TEXT
-            await server.connections[0].left.wait()
+        async with asyncio.timeout(5):
+            for _ in range(3):
+                assert (await client.generate("x")).text == TEXT
+                await asyncio.sleep(0.02)
+            for connection in server.connections:
+                await connection.left.wait()
+        assert len(server.connections) == 3
 
 
 async def test_connection_of_a_refusal_is_used_again(client_of):
@@ -648,6 +656,18 @@ async def test_aioresponses_of_the_users(key):
             events = [event async for event in client.stream("x", timeouts=Timeouts(total=30))]
     assert type(events[-1]) is StreamEnd
     assert events[-1].message.images[0].size == 60_000
+
+
+async def test_little_is_read_ahead_of_what_goes_to_disk(key, tmp_path):
+    """What comes is not kept there, so that the buffer of the connection is the memory that a stream takes."""
+    async with Client(api_key=key) as client:
+        with aioresponses() as mocked:
+            url = "https://openrouter.ai/api/v1/chat/completions"
+            mocked.post(url, body=scenarios.text().body(), content_type="text/event-stream", repeat=True)
+            for folder in (None, tmp_path):
+                await client.generate("x", save_to=folder)
+            buffers = [call.kwargs["read_bufsize"] for calls in mocked.requests.values() for call in calls]
+    assert buffers == [2**18, 2**16]
 
 
 def test_status_errors_have_one_base():

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from or_stream.errors import StreamTruncated
 from or_stream.events import Event, TextDelta
 from or_stream.protocol import Pipeline
 from or_stream.protocol._chunks import TextRepetition
@@ -147,6 +148,14 @@ def test_nothing_repeats_after_a_failure():
     assert len(pipeline.feed(event(b'"x"') * 2)) == 3
     assert pipeline.feed(b"data: {no JSON\n\n") == []
     assert fed_live(pipeline, event(b'"x"')) == []
+
+
+def test_nothing_repeats_after_the_connection_failed():
+    """Nor does one whose connection has."""
+    pipeline = Pipeline()
+    pipeline.feed(event(b'"x"') * 2)
+    pipeline.close(StreamTruncated("cut"))
+    assert fed_live(pipeline, event(b'"x"')) == fed_live(pipeline, event(b'"x"') * 2) == []
 
 
 def test_messages_share_no_list():

@@ -69,7 +69,7 @@ class Source:
             self._seen[key] = request
             return False
         if self._seen[key] != request:
-            raise ConfigurationError(f"item {task.index} has the key {task.key!r} of another one: give each a key of its own")
+            raise ConfigurationError(f"the key {task.key!r} is that of another one: give each a key of its own")
         return True
 
     def _renamed(self, task: Task) -> Task:

@@ -57,26 +57,29 @@ class Task:
 
 
 def read_task(given: object, index: int, model: str | None, options: Mapping[str, Any]) -> Task:
-    """The task that a prompt, or a mapping with `prompt`, stands for. Raises ConfigurationError for anything else."""
+    """The task that a prompt, or a mapping with `prompt`, stands for.
+
+    Raises ConfigurationError for anything else, which does not say for which: an item has its number, and a file its lines.
+    """
     if isinstance(given, ConfigurationError):
         raise given
     own: Mapping[str, Any] = given if isinstance(given, Mapping) else {"prompt": given}
     if "prompt" not in own:
-        raise ConfigurationError(f'item {index} has no "prompt"')
+        raise ConfigurationError('there is no "prompt"')
     for name in own:
         if not isinstance(name, str):
-            raise ConfigurationError(f"item {index}: an option has a name, which {name!r} is not")
+            raise ConfigurationError(f"an option has a name, which {name!r} is not")
     prompt, key, own_model, retry = own["prompt"], own.get("key"), own.get("model", model), own.get("retry")
     if not isinstance(prompt, str | Sequence) or isinstance(prompt, bytes | bytearray):
-        raise ConfigurationError(f"item {index}: a prompt must be a string or a list of messages, not {type(prompt).__name__}")
+        raise ConfigurationError(f"a prompt must be a string or a list of messages, not {type(prompt).__name__}")
     if not isinstance(key, str | int | None) or isinstance(key, bool) or key == "":
-        raise ConfigurationError(f"item {index}: a key must be text or a number, not {key!r}")
+        raise ConfigurationError(f"a key must be text or a number, not {key!r}")
     if not isinstance(retry, RetryPolicy | None):
-        raise ConfigurationError(f"item {index}: retry must be a RetryPolicy, not {retry!r}")
+        raise ConfigurationError(f"retry must be a RetryPolicy, not {retry!r}")
     if own_model is None:
         own_model = os.environ.get("OR_STREAM_MODEL") or DEFAULT_MODEL
     if not isinstance(own_model, str):
-        raise ConfigurationError(f"item {index}: the model must be a name such as {DEFAULT_MODEL!r}, not {own_model!r}")
+        raise ConfigurationError(f"the model must be a name such as {DEFAULT_MODEL!r}, not {own_model!r}")
     merged = {**options, **{name: value for name, value in own.items() if name not in ("prompt", "key", "model")}}
     request = identify(prompt, own_model, merged)
     return Task(index, request if key is None else str(key), request, prompt, own_model, merged)

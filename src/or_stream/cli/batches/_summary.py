@@ -50,13 +50,12 @@ class Tally:
         self._examples: dict[str, str] = {}
 
     def add(self, item: BatchItem) -> None:
-        """An item that has ended. What cannot be sent is told by its line: the library knows but its number."""
+        """An item that has ended. The error of one that cannot be sent gets its line, where reading it has not said it."""
         if item.error is None:
             return
         line = f"line {self._prompts.line_of(item.index)}"
         if isinstance(item.error, ConfigurationError) and not str(item.error).startswith("line"):
-            said, number = str(item.error), f"item {item.index}"
-            item.error.args = (f"{line}{said.removeprefix(number)}" if said.startswith(number) else f"{line}: {said}",)
+            item.error.args = (f"{line}: {item.error}",)
         self._examples.setdefault(type(item.error).__name__, _example(item.error, line))
         if isinstance(item.error, ConfigurationError) and len(self.unsendable) < _UNSENDABLE_KEPT:
             self.unsendable.append(item)
