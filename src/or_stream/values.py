@@ -48,7 +48,7 @@ class Image(_Value):
     width: int | None = None
     height: int | None = None
     known_sha256: str | None = Field(default=None, repr=False)
-    """The digest of a file where somebody has noted it; `sha256` gives it in every case."""
+    """The digest where it was noted when the picture came or was kept; None where it was not, which `sha256` makes good."""
 
     @classmethod
     def from_bytes(cls, data: bytes, *, claimed_media_type: str | None = None) -> "Image":

@@ -17,7 +17,7 @@ from or_stream import (
     TextDelta,
     Timeouts,
 )
-from or_stream.client._clocks import Clocks
+from or_stream.client._clocks import Clocks, StreamStats
 from or_stream.emulator import Comment, Done, Scenario, Wait, WaitFor, scenarios
 from support.raw_server import RawServer, answer, head
 
@@ -261,7 +261,7 @@ async def test_timeouts_of_the_caller_are_the_callers(client):
 async def test_timers_do_not_outlive_the_stream():
     """A timer of a stream that nobody holds does nothing."""
     loop = asyncio.get_running_loop()
-    clocks = Clocks(loop, Timeouts(total=0.02))
+    clocks = Clocks(loop, Timeouts(total=0.02), StreamStats())
     called = []
     clocks.waiting_for_headers()
     clocks.watch(lambda: called.append(1))

@@ -54,6 +54,17 @@ def test_written_in_pieces(tmp_path):
     assert image.path.read_bytes() == PNG == image.read_bytes()
     assert (image.media_type, image.width, image.height, image.size) == ("image/png", 32, 32, len(PNG))
     assert image.data == b""
+    assert image.known_sha256 is None
+    assert image.sha256 == hashlib.sha256(PNG).hexdigest()
+
+
+def test_digest_on_the_way(tmp_path):
+    """Where the digest is wanted, it is that of what came, whatever becomes of the file."""
+    sink = FileSink(tmp_path, "stem", 0, pytest.fail, takes_digest=True)
+    for start in range(0, len(PNG), 7):
+        sink.write(PNG[start : start + 7])
+    image = sink.finish(None)
+    image.path.unlink()
     assert image.sha256 == hashlib.sha256(PNG).hexdigest()
 
 

@@ -15,9 +15,11 @@ from or_stream import (
     ConfigurationError,
     Conversation,
     Image,
+    ImageEnd,
     Message,
     NoImageProduced,
     Picture,
+    StreamEnd,
     StreamFailed,
     StreamTruncated,
     TextDelta,
@@ -514,3 +516,17 @@ def test_data_url_is_kept_as_bytes(conversation):
     """So that it can be a file."""
     conversation.add("x", Message(text="y"), images=[data_url(PNG)])
     assert conversation.turns[0].images[0].path.read_bytes() == PNG
+
+
+async def test_picture_that_is_moved_before_the_end(emulator, conversation, folder):
+    """A turn whose picture the user has already taken away is kept all the same, and says so when it is sent."""
+    emulator.scenario = scenarios.image_with_text()
+    async for event in conversation.stream("Draw"):
+        if type(event) is ImageEnd:
+            event.image.path.rename(folder / "taken.png")
+    assert type(event) is StreamEnd
+    assert len(conversation) == 1
+    (image,) = conversation.answers[0].images
+    assert image.known_sha256 == hashlib.sha256((folder / "taken.png").read_bytes()).hexdigest()
+    with pytest.raises(ConfigurationError, match="put it back"):
+        await conversation.generate("Again")

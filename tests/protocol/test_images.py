@@ -125,6 +125,34 @@ def test_another_answer_may_have_the_same_image():
     assert assembly.image(PNG, choice=1)[-1] == ImageDiscard(2, 1, 1)
 
 
+def test_few_files_are_opened_to_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of many pictures in files those that begin otherwise are not opened, and of those that begin alike only some."""
+    assembly = Assembly(folder=tmp_path, max_images=300)
+    for number in range(50):
+        assembly.image(bytes([number]) + PNG)
+        assembly.image(PNG + bytes([number]))
+    opened: list[Path] = []
+    read = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *mode: (opened.append(path), read(path, *mode))[1])
+    assembly.assembler.begin(0, None)
+    assembly.assembler.feed(b"?" * 200)
+    assert opened == []
+    assembly.assembler.begin(0, None)
+    assembly.assembler.feed(PNG)
+    assert len(opened) == 8
+
+
+@pytest.mark.parametrize("in_files", [False, True])
+@pytest.mark.parametrize("size", [1, 63, 64, 65])
+def test_small_repeats(size: int, in_files: bool, tmp_path: Path):
+    """Pictures that are no longer than what tells their type are compared too."""
+    assembly = Assembly(folder=tmp_path if in_files else None)
+    assembly.image(PNG[:size])
+    assert isinstance(assembly.image(PNG[: size + 1])[-1], ImageEnd)
+    assert assembly.image(PNG[:size])[-1] == ImageDiscard(2, 0)
+    assert assembly.image(*(PNG[at : at + 1] for at in range(size + 1)))[-1] == ImageDiscard(3, 1)
+
+
 @pytest.mark.parametrize("in_files", [False, True])
 def test_one_byte_makes_another_image(in_files: bool, tmp_path: Path):
     """Pictures that differ in one byte, or have one less or more, are two."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from or_stream.errors import StreamTruncated
 from or_stream.events import Event, TextDelta
 from or_stream.protocol import Pipeline
-from or_stream.protocol._chunks import TextRepetition
+from or_stream.protocol._chunks import TextRepetition, only_text
 from support.pipelines import DONE
 
 
@@ -27,7 +27,7 @@ def event(content: bytes, rest: bytes = b"") -> bytes:
 
 def learned(raw: bytes) -> TextRepetition:
     repetition = TextRepetition()
-    repetition.learn(raw)
+    repetition.learn(raw, only_text(json.loads(raw)) or "")
     return repetition
 
 
@@ -156,6 +156,39 @@ def test_nothing_repeats_after_the_connection_failed():
     pipeline.feed(event(b'"x"') * 2)
     pipeline.close(StreamTruncated("cut"))
     assert fed_live(pipeline, event(b'"x"')) == fed_live(pipeline, event(b'"x"') * 2) == []
+
+
+def test_nothing_repeats_after_the_end():
+    """Bytes behind [DONE], or behind an end without it, are ignored."""
+    for end in (lambda pipeline: pipeline.feed(DONE), lambda pipeline: pipeline.finish()):
+        pipeline = Pipeline()
+        pipeline.feed(event(b'"x"') * 2 + event(b'"y"').replace(b"null", b'"stop"') + event(b'"z"'))
+        end(pipeline)
+        assert pipeline.is_done
+        assert fed_live(pipeline, event(b'"x"')) == fed_live(pipeline, event(b'"x"') * 2) == []
+        assert pipeline.message("complete").text == "xxyz"
+
+
+def test_empty_texts_leave_nothing():
+    """A flood of deltas that say nothing takes no memory."""
+    pipeline = Pipeline()
+    pipeline.feed(event(b'"x"') + event(b'""') * 1000)
+    pipeline.feed(event(b'""'))
+    assert pipeline._decoder.texts == ["x"]
+
+
+def test_a_second_content_is_what_json_says():
+    """Of two texts in one chunk the last counts, however the first is spelled, each time."""
+    pipeline = Pipeline()
+    for _ in range(3):
+        assert fed_live(pipeline, event(b'"a","content": "real"'))[-1] == TextDelta("real")
+
+
+def test_the_image_api_repeats_no_chat():
+    """What looks like chat is none of its events, once or often."""
+    pipeline = Pipeline(api="images")
+    for _ in range(3):
+        assert not any(isinstance(found, TextDelta) for found in fed_live(pipeline, event(b'"x"')))
 
 
 def test_messages_share_no_list():

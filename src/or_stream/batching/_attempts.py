@@ -11,7 +11,8 @@ from or_stream.batching._doors import seconds_before_retry
 from or_stream.batching.pacing import BatchStats, Gate, Ledger, is_refusal
 from or_stream.batching.records import BatchItem, Journal, PictureFolder, Task
 from or_stream.catalog import Receipt
-from or_stream.client import ChatStream, Client, RetryPolicy, stream
+from or_stream.client import ChatStream, Client, RetryPolicy, open_stream
+from or_stream.client.request import build_request
 from or_stream.errors import (
     APIStatusError,
     AuthenticationFailed,
@@ -97,7 +98,7 @@ class Attempts:
                 tries += 1
                 wait = _pause(policy, tries, failure, now - began)
                 if wait is None:
-                    await self._keep_partial(item, failure)
+                    self._keep_partial(item, failure)
                     return
                 await self._show_restart(item, failure)
                 await self.gate.pause(wait)
@@ -110,7 +111,7 @@ class Attempts:
         options = {**task.options, "retry": _ONCE}
         if self.pictures is not None:
             options["save_to"] = self.pictures.unfinished
-        return stream(task.prompt, model=task.model, client=self.client, **options)
+        return open_stream(self.client, build_request(task.prompt, task.model, options), options)
 
     async def _once(self, task: Task, item: BatchItem, opened: ChatStream) -> tuple[OrStreamError | None, float]:
         """One request. Returns why it failed, and when it was sent."""
@@ -122,7 +123,7 @@ class Attempts:
             self.stats.requests += 1
             failure: OrStreamError | None = None
             try:
-                item.message = await self._kept(await self._read(item, opened), item.key)
+                item.message = self._kept(await self._read(item, opened), item.key)
             except OrStreamError as error:
                 failure = error
                 self.gate.failed(task.model, error, sent_at)
@@ -175,12 +176,12 @@ class Attempts:
         self.ledger.charge(task.model, said.cost, expected=expected)
         return (said.prompt_tokens or 0) + (said.completion_tokens or 0)
 
-    async def _kept(self, message: Message, key: str) -> Message:
-        return message if self.pictures is None else await self.pictures.keep(message, key)
+    def _kept(self, message: Message, key: str) -> Message:
+        return message if self.pictures is None else self.pictures.keep(message, key)
 
-    async def _keep_partial(self, item: BatchItem, failure: OrStreamError) -> None:
+    def _keep_partial(self, item: BatchItem, failure: OrStreamError) -> None:
         if self.pictures is not None and isinstance(failure.partial, Message):
-            await self.pictures.keep(failure.partial, item.key, failed=True)
+            self.pictures.keep(failure.partial, item.key, failed=True)
 
     def _discard_partial(self, failure: OrStreamError) -> None:
         if self.pictures is not None and isinstance(failure.partial, Message):

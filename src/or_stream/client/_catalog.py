@@ -23,7 +23,7 @@ from or_stream.catalog import (
     read_models,
     select,
 )
-from or_stream.client._clocks import Clocks, HeadersWait, Timeouts
+from or_stream.client._clocks import Clocks, HeadersWait, StreamStats, Timeouts
 from or_stream.client._retry import RetryPolicy, seconds_before_retry
 from or_stream.errors import ConfigurationError, NotFound, OrStreamError, ProtocolViolation
 from or_stream.values import Message
@@ -155,7 +155,7 @@ class Catalog:
 
     async def _ask(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """One question, with the clocks and the retries of a stream: the whole answer is its first content."""
-        clocks = Clocks(asyncio.get_running_loop(), self._timeouts)
+        clocks = Clocks(asyncio.get_running_loop(), self._timeouts, StreamStats())
         attempt = 0
         while True:
             attempt += 1

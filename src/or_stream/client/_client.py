@@ -137,7 +137,7 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client of {self._base_url}>"
 
-    def _open(self, request: Request, options: GenerationOptions, **hooks: Any) -> ChatStream:
+    def _open(self, request: Request, options: Mapping[str, Any], **hooks: Any) -> ChatStream:
         return ChatStream(
             request,
             self._send,
@@ -216,15 +216,18 @@ async def generate(
 def open_stream(
     client: Client | None,
     request: Request,
-    options: GenerationOptions,
+    options: Mapping[str, Any],
     *,
-    prepare: Callable[[], Awaitable[Request]],
-    when_complete: Callable[[Message], None],
+    prepare: Callable[[], Awaitable[Request]] | None = None,
+    when_complete: Callable[[Message], None] | None = None,
 ) -> ChatStream:
-    """A stream for the layers above. `prepare` is awaited once, before anything is sent: what it returns is sent, what it raises
-    is the stream's failure. `when_complete` is called once, with the message of an honest end. Without `client`, as in `stream`.
+    """A stream for the layers above, whose pictures in files have their digests: `Image.known_sha256`.
+
+    `prepare` is awaited once, before anything is sent: what it returns is sent, what it raises is the stream's failure.
+    `when_complete` is called once, with the message of an honest end. Without `client`, as in `stream`.
     """
-    return (client or _SharedClient())._open(request, options, prepare=prepare, when_complete=when_complete)  # noqa: SLF001
+    hooks = {"prepare": prepare, "when_complete": when_complete, "takes_digests": True}
+    return (client or _SharedClient())._open(request, options, **hooks)  # noqa: SLF001
 
 
 class _SharedClient(Client):

@@ -81,10 +81,10 @@ class Clocks:
     first content came is noted in `stats`.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeouts: Timeouts, stats: StreamStats | None = None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeouts: Timeouts, stats: StreamStats) -> None:
         self._loop = loop
         self._timeouts = timeouts
-        self._stats = stats or StreamStats()
+        self._stats = stats
         limits = (timeouts.connect, timeouts.first_content, timeouts.idle, timeouts.total)
         self._shortest_seconds = min(filter(None, limits), default=_FOREVER)
         self._started_at = monotonic()

@@ -51,10 +51,12 @@ class ChatStream:
         settle: Settle,
         prepare: Callable[[], Awaitable[Request]] | None = None,
         when_complete: Callable[[Message], None] | None = None,
+        takes_digests: bool = False,
     ) -> None:
         self._request = request
         self._prepare = prepare  # the request to send instead, made when it comes to that
         self._when_complete = when_complete  # told once, of an honest end alone
+        self._takes_digests = takes_digests  # of images in files, on the way
         self._send = send
         self._settle = settle
         self._timeouts = timeouts
@@ -184,10 +186,9 @@ class ChatStream:
                     assert self._clocks is not None
                     self._clocks.begin_wait()
                     try:
-                        data = await (self._next_slice() if self._unread else response.read())
+                        failure = self._take(await (self._next_slice() if self._unread else response.read()))
                     except FOREIGN as error:
-                        data = response.rest_after(error)
-                    failure = self._take(data)
+                        failure = self._take(response.rest_after(error))
             except OrStreamError as error:
                 failure = self._broken_by(error)
             except BaseException:
@@ -195,6 +196,7 @@ class ChatStream:
                 raise
             finally:
                 self._is_reading = False
+                response = None  # else the traceback of a failure would hold the connection
             if failure is not None and not self._is_left():
                 self._fail(failure)
         return True
@@ -387,4 +389,5 @@ class ChatStream:
         unsaved: list[ImageNotSaved] = []
         self._unsaved = unsaved
         # Without `self`: the pipeline holds this, and a stream that holds itself stays, with its request, for the collector.
-        return lambda index: FileSink(folder, stem, index, unsaved.append)
+        takes_digest = self._takes_digests
+        return lambda index: FileSink(folder, stem, index, unsaved.append, takes_digest=takes_digest)

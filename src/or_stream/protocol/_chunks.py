@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic_core import from_json
 
+from or_stream._json import parse_json
 from or_stream.protocol._error_body import ErrorBody
 from or_stream.protocol._payloads import JSONPath
 from or_stream.values import Usage
@@ -155,11 +156,11 @@ class TextRepetition:
         self._seam = b""  # the end of one event and the start of the next: one comparison instead of two
         self._patience = _FIRST_EVENTS
 
-    def learn(self, raw: bytes) -> None:
-        """Remember what surrounds the text in a chunk that has nothing but text to say, as `only_text` tells."""
-        # Unescaped quotes prove that this is a key; that it is the only one, that it is the delta's.
+    def learn(self, raw: bytes, text: str) -> None:
+        """Remember what surrounds the text in a chunk that has nothing but this text to say, as `only_text` tells."""
+        # Unescaped quotes prove that this is a key; that it is the only one with this text, that it is the delta's.
         texts = list(_CONTENT.finditer(raw)) if len(raw) <= _MAX_LEARNED_BYTES else []
-        if len(texts) == 1:
+        if len(texts) == 1 and parse_json(b'"' + texts[0][1] + b'"') == text:
             start, end = texts[0].span(1)
             self._start, self._end = b"data: " + raw[:start], raw[end:] + _BLANK_LINE
             self._seam = self._end + self._start

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from or_stream._image_format import HEAD_BYTES, media_type_of
@@ -15,6 +16,7 @@ DEFAULT_MAX_IMAGES: Final = 1000
 """Images in one stream. The Image API makes at most 10 a request; what this bounds is a server gone mad."""
 DEFAULT_MAX_IMAGE_BYTES: Final = 512 * 1024 * 1024
 """Decoded bytes of one image. The largest recorded is 1.4 MB; an uncompressed 4K picture has 50 MB."""
+_MOST_COMPARED: Final = 8  # each may be a file that is opened for each piece
 
 
 class ImageSink(Protocol):
@@ -28,6 +30,16 @@ class ImageSink(Protocol):
 
     def discard(self) -> None:
         """Forget the bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """An image that was delivered. `head` has its first bytes, none where it is an address."""
+
+    image: Image
+    head: bytes
+    index: int
+    choice: int
 
 
 class MemorySink:
@@ -51,7 +63,8 @@ class ImageAssembler:
 
     Images are told apart by their bytes alone, because an index on the wire repeats (GEMISIS/leviath PR 823: two pictures of one
     answer on two deltas): a byte-identical repeat is discarded, everything else is delivered. They are compared while they come,
-    which ends with the first bytes of nearly all. A digest of each would be a quarter of what an image into a file costs.
+    which ends with the first bytes of nearly all. A digest of each would be a quarter of what an image into a file costs. One
+    whose file has been moved is not compared, nor are more than 8 that begin alike: rather an image twice than one too few.
     """
 
     def __init__(self, open_sink: Callable[[int], ImageSink], *, max_images: int, max_image_bytes: int) -> None:
@@ -59,14 +72,15 @@ class ImageAssembler:
         self._max_images = max_images
         self._max_image_bytes = max_image_bytes
         self._begun = 0
-        self._finished: dict[tuple[int, int], Image] = {}  # by choice and index: what one answer repeats
+        self._finished: list[_Finished] = []
         self._sink: ImageSink | None = None
         self._index = 0
         self._choice = 0
         self._claimed: str | None = None
         self._head: bytes | None = b""  # the first bytes, until there are enough of them to tell the media type
+        self._first_bytes = b""
         self._size = 0
-        self._alike: dict[int, Image] = {}  # the earlier images of the answer whose bytes are the same so far
+        self._alike: list[_Finished] = []  # the earlier images of the answer whose bytes are the same so far
 
     @property
     def next_index(self) -> int:
@@ -81,13 +95,13 @@ class ImageAssembler:
         self._claimed = claimed_media_type
         self._head = b""
         self._size = 0
-        self._alike = {index: image for (answer, index), image in self._finished.items() if answer == choice}
+        self._alike = [earlier for earlier in self._finished if earlier.choice == choice]
 
     def feed(self, data: bytes) -> list[Event]:
         """The next decoded bytes."""
         assert self._sink is not None
         if self._alike:
-            self._alike = {index: image for index, image in self._alike.items() if _has_at(image, self._size, data)}
+            self._compare(data)
         self._size += len(data)
         if self._size > self._max_image_bytes:
             raise ProtocolViolation(
@@ -106,20 +120,21 @@ class ImageAssembler:
             raise ProtocolViolation("an image in the stream has no data")
         events = self._start() if self._head is not None else []
         sink, self._sink = self._sink, None
-        for index, image in self._alike.items():
-            if image.size == self._size:
+        for earlier in self._alike:
+            if earlier.image.size == self._size:
                 sink.discard()
-                return [*events, ImageDiscard(self._index, index, self._choice)], None
+                return [*events, ImageDiscard(self._index, earlier.index, self._choice)], None
         return self._deliver(events, sink.finish(self._claimed))
 
     def add_address(self, choice: int, url: str) -> tuple[list[Event], Image | None]:
         """An image that comes as an address. It is not fetched."""
         self._count()
         self._choice = choice
+        self._first_bytes = b""
         start = ImageStart(self._index, None, choice)
-        for (answer, index), image in self._finished.items():
-            if answer == choice and image.url == url:
-                return [start, ImageDiscard(self._index, index, choice)], None
+        for earlier in self._finished:
+            if earlier.choice == choice and earlier.image.url == url:
+                return [start, ImageDiscard(self._index, earlier.index, choice)], None
         return self._deliver([start], Image(url=url))
 
     def close(self) -> None:
@@ -138,17 +153,27 @@ class ImageAssembler:
         assert self._sink is not None
         assert self._head is not None
         head, self._head = self._head, None
+        self._first_bytes = head[:HEAD_BYTES]
         self._sink.write(head)
         media_type = media_type_of(head) or self._claimed
         return [ImageStart(self._index, media_type, self._choice), ImageDelta(self._index, head, self._choice)]
 
+    def _compare(self, data: bytes) -> None:
+        """Leave out the earlier images that do not have these bytes at this place."""
+        offset = self._size
+        if offset < HEAD_BYTES:
+            head = data[: HEAD_BYTES - offset]
+            self._alike = [earlier for earlier in self._alike if earlier.head.startswith(head, offset)]
+        if offset + len(data) > HEAD_BYTES:
+            self._alike = [earlier for earlier in self._alike[:_MOST_COMPARED] if _has_at(earlier.image, offset, data)]
+
     def _deliver(self, events: list[Event], image: Image) -> tuple[list[Event], Image]:
-        self._finished[self._choice, self._index] = image
+        self._finished.append(_Finished(image, self._first_bytes, self._index, self._choice))
         return [*events, ImageEnd(self._index, image, self._choice)], image
 
 
 def _has_at(image: Image, offset: int, data: bytes) -> bool:
-    """Whether the image has these bytes there. Not where its file has been moved: rather a picture twice than one too few."""
+    """Whether the image has these bytes there, as far as its file can be read."""
     if image.path is None:
         return image.data.startswith(data, offset)
     try:

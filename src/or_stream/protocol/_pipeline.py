@@ -90,6 +90,7 @@ class Pipeline:
             self._lifter = PayloadLifter(is_picture_path, in_lines=framing == "sse", opening=B64_JSON)
         self._is_answer = is_answer if api == "chat" else is_image_document
         self._repetition = TextRepetition()
+        self._learns = api == "chat"
         self._may_repeat = False  # the next bytes are the beginning of an event
         self._parser = SSEParser(limits.event_bytes, comments=True) if framing == "sse" else None
         self._document = bytearray()  # the JSON answer so far, where the framing is "json"
@@ -176,8 +177,9 @@ class Pipeline:
     def _take_texts(self, data: bytes, position: int, events: list[Event]) -> int:
         """Take the events that repeat, from this beginning of an event on; where to go on."""
         texts, behind = self._repetition.texts_at(data, position)
-        self._decoder.texts += texts
-        events += map(TextDelta, filter(None, texts))
+        said = list(filter(None, texts))
+        self._decoder.texts += said
+        events += map(TextDelta, said)
         return behind
 
     def _take_anything(self, data: bytes, events: list[Event]) -> None:
@@ -267,12 +269,13 @@ class Pipeline:
                 return
             if self._parser is None and not self._is_answer(document):
                 raise ProtocolViolation("the JSON that came is neither an error nor an answer to this kind of request")
-        if len(documents) == 1 and only_text(documents[0]):
-            self._repetition.learn(raw)
+        if self._learns and len(documents) == 1 and (text := only_text(documents[0])):
+            self._repetition.learn(raw, text)
 
     def _end(self, events: list[Event]) -> None:
         events += self._decoder.finish()
         self.is_done = True
+        self._may_repeat = False
         events.append(StreamEnd(self.message("complete")))
 
 

@@ -59,7 +59,7 @@ class Task:
 def read_task(given: object, index: int, model: str | None, options: Mapping[str, Any]) -> Task:
     """The task that a prompt, or a mapping with `prompt`, stands for.
 
-    Raises ConfigurationError for anything else, which does not say for which: an item has its number, and a file its lines.
+    Raises ConfigurationError for anything else. Its text has no number: the item has one.
     """
     if isinstance(given, ConfigurationError):
         raise given

@@ -1,6 +1,5 @@
 """Where pictures go: into a hidden folder while they arrive, then under the name of their key, whole or not at all."""
 
-import asyncio
 import hashlib
 import os
 import secrets
@@ -32,14 +31,8 @@ class PictureFolder:
         except OSError as error:
             raise ConfigurationError(f"save_to={str(folder)!r} cannot be made a folder: {error}") from error
 
-    async def keep(self, message: Message, key: str, *, failed: bool = False) -> Message:
-        """Give the pictures their names, and note their digests. Raises ImageNotSaved where the disk does not take that.
-
-        Cancelled, it has named none.
-        """
-        images = [image for owner in _messages(message) for image in owner.images if image.path is not None]
-        if images:
-            await asyncio.to_thread(_take_digests, images)
+    def keep(self, message: Message, key: str, *, failed: bool = False) -> Message:
+        """Give the pictures their names. Raises ImageNotSaved where the disk does not take that."""
         stem = file_stem(key) + ("~failed" if failed else "")  # no stem of a key has a tilde
         index = 0
         for owner in _messages(message):
@@ -65,18 +58,10 @@ class PictureFolder:
         assert image.path is not None
         target = self.folder / f"{name}{image.suffix}"
         try:
-            digest = image.sha256
             image.path.replace(target)
         except OSError as error:
             raise ImageNotSaved(f"cannot write {str(target)!r}: {error.strerror or error}") from error
-        return image.model_copy(update={"path": target, "known_sha256": digest})
-
-
-def _take_digests(images: list[Image]) -> None:
-    """Each reads its whole file, which is nothing for the event loop; an image keeps its digest."""
-    with suppress(OSError):  # which naming it will tell
-        for image in images:
-            _ = image.sha256
+        return image.model_copy(update={"path": target})
 
 
 def _messages(message: Message) -> Iterator[Message]:
