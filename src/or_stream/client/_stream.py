@@ -305,16 +305,19 @@ class ChatStream:
         self._ready += events
 
     def _note_end(self, events: list[Event]) -> None:
-        """The end is taken from the events where the stream lacks what was asked for."""
+        """The end is taken from the events where the stream lacks what was asked for, or is not kept."""
         end = events[-1]
         assert isinstance(end, StreamEnd)
         shortfall = self._shortfall(end.message)
+        if shortfall is None and self._when_complete is not None:
+            try:
+                self._when_complete(end.message)
+            except OrStreamError as error:
+                shortfall = error
         if shortfall is not None:
             events.pop()
             self._failure = self._described(shortfall)
         self._end("complete" if shortfall is None else "failed")
-        if shortfall is None and self._when_complete is not None:
-            self._when_complete(end.message)
 
     def _shortfall(self, message: Message) -> OrStreamError | None:
         """What a message lacks that came to an honest end."""
