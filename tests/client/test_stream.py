@@ -31,7 +31,6 @@ from or_stream import (
     Timeouts,
     ToolCallEnd,
 )
-from or_stream.client import open_stream
 from or_stream.client.request import build_request
 from or_stream.emulator import Scenario, WaitFor, scenarios
 
@@ -456,21 +455,3 @@ async def test_large_reads_of_two_streams():
     await asyncio.gather(note("a"), note("b"))
     assert told.count("a") == told.count("b") == 8000
     assert told.index("b") < 4000
-
-
-async def test_whoever_keeps_the_message_fails(emulator, client):
-    """All events come but the end, then the error, which is the stream's."""
-
-    def refuse(_message):
-        raise ConfigurationError("cannot be kept")
-
-    emulator.play(scenarios.text())
-    stream = open_stream(client, build_request("hi", None, {}), {}, when_complete=refuse)
-    events = []
-    with pytest.raises(ConfigurationError, match="cannot be kept") as caught:
-        async for event in stream:
-            events.append(event)
-    text = "".join(event.text for event in events if isinstance(event, TextDelta))
-    assert text == caught.value.partial.text != ""
-    assert (stream.status, [event for event in events if isinstance(event, StreamEnd)]) == ("failed", [])
-    assert len(emulator.requests) == 1

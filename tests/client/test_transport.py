@@ -38,8 +38,11 @@ from or_stream import (
     StreamFailed,
     StreamTimeout,
     StreamTruncated,
+    TextDelta,
     Timeouts,
 )
+from or_stream.client import open_stream
+from or_stream.client.request import build_request
 from or_stream.emulator import picture, scenarios
 from support.raw_server import RawServer, answer, chunked, head
 
@@ -484,6 +487,24 @@ async def test_closing_the_client_ends_what_lingers(client_of):
             await client.generate("x")
         async with asyncio.timeout(1):
             await server.connections[0].left.wait()
+
+
+async def test_whoever_keeps_the_message_fails(client_of):
+    """All that came with the end is handed out, then the error, which is the stream's."""
+
+    def refuse(_message):
+        raise ConfigurationError("cannot be kept")
+
+    async def read():
+        async for event in stream:
+            events.append(event)  # noqa: PERF401  # the exception would lose them
+
+    async with says(answer(BODY)) as server, client_of(server, retry=RetryPolicy(base_seconds=0)) as client:
+        events, stream = [], open_stream(client, build_request("x", None, {}), {}, when_complete=refuse)
+        with pytest.raises(ConfigurationError, match="cannot be kept") as caught:
+            await read()
+    assert "".join(event.text for event in events if type(event) is TextDelta) == caught.value.partial.text == TEXT
+    assert (stream.status, type(events[-1]) is StreamEnd, len(server.connections)) == ("failed", False, 1)
 
 
 # ---- addresses, proxies, sessions
