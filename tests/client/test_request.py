@@ -417,6 +417,7 @@ def test_model_is_refused(model):
     ("options", "hint"),
     [
         ({"temprature": 1}, "did you mean 'temperature'?"),
+        ({"client": None}, "an item of a batch have theirs"),
         ({"entirely_new": 1}, "extra_body"),
         ({"api_key": "x"}, "Client(api_key=...)"),
         ({"base_url": "x"}, "Client(base_url=...)"),

@@ -489,6 +489,19 @@ async def test_closing_the_client_ends_what_lingers(client_of):
             await server.connections[0].left.wait()
 
 
+async def test_whoever_keeps_the_message_breaks(client_of):
+    """An error that is none of this library's is raised as it is, though the connection might have had the same."""
+
+    def break_down(_message):
+        raise OSError("the disk is gone")
+
+    async with says(answer(BODY)) as server, client_of(server, retry=RetryPolicy(base_seconds=0)) as client:
+        stream = open_stream(client, build_request("x", None, {}), {}, when_complete=break_down)
+        with pytest.raises(OSError, match="the disk is gone"):
+            await stream.final()
+        assert len(server.connections) == 1
+
+
 async def test_whoever_keeps_the_message_fails(client_of):
     """All that came with the end is handed out, then the error, which is the stream's."""
 

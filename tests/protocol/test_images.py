@@ -109,12 +109,12 @@ def test_repeat_is_discarded(in_files: bool, tmp_path: Path):
 
 def test_a_picture_that_was_moved_has_no_repeats(tmp_path: Path):
     """Whoever moved a finished picture gets it again where it is repeated: rather twice than another one not at all."""
-    assembly = Assembly(folder=tmp_path)
-    end = assembly.image(PNG)[-1]
+    large, assembly = PNG * 30, Assembly(folder=tmp_path, max_image_bytes=10_000)
+    end = assembly.image(large)[-1]
     assert isinstance(end, ImageEnd)
     assert end.image.path is not None
     end.image.path.rename(tmp_path / "moved.png")
-    assert isinstance(assembly.image(PNG)[-1], ImageEnd)
+    assert isinstance(assembly.image(large)[-1], ImageEnd)
 
 
 def test_another_answer_may_have_the_same_image():
@@ -127,30 +127,42 @@ def test_another_answer_may_have_the_same_image():
 
 def test_few_files_are_opened_to_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Of many pictures in files those that begin otherwise are not opened, and of those that begin alike only some."""
-    assembly = Assembly(folder=tmp_path, max_images=300)
+    large, assembly = PNG * 30, Assembly(folder=tmp_path, max_images=300, max_image_bytes=20_000)
     for number in range(50):
-        assembly.image(bytes([number]) + PNG)
-        assembly.image(PNG + bytes([number]))
+        assembly.image(large[:4095] + bytes([number]) + large)
+        assembly.image(large + bytes([number]))
     opened: list[Path] = []
     read = Path.open
     monkeypatch.setattr(Path, "open", lambda path, *mode: (opened.append(path), read(path, *mode))[1])
     assembly.assembler.begin(0, None)
-    assembly.assembler.feed(b"?" * 200)
-    assert opened == []
+    assembly.assembler.feed(b"?" * 9000)
     assembly.assembler.begin(0, None)
-    assembly.assembler.feed(PNG)
+    assembly.assembler.feed(large[:4096])
+    assert opened == []
+    assembly.assembler.feed(large[4096:])
     assert len(opened) == 8
 
 
 @pytest.mark.parametrize("in_files", [False, True])
-@pytest.mark.parametrize("size", [1, 63, 64, 65])
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 4095, 4096, 4097])
 def test_small_repeats(size: int, in_files: bool, tmp_path: Path):
-    """Pictures that are no longer than what tells their type are compared too."""
-    assembly = Assembly(folder=tmp_path if in_files else None)
-    assembly.image(PNG[:size])
-    assert isinstance(assembly.image(PNG[: size + 1])[-1], ImageEnd)
-    assert assembly.image(PNG[:size])[-1] == ImageDiscard(2, 0)
-    assert assembly.image(*(PNG[at : at + 1] for at in range(size + 1)))[-1] == ImageDiscard(3, 1)
+    """Pictures that are no longer than what tells their type, or than what is kept of them, are compared too."""
+    assembly = Assembly(folder=tmp_path if in_files else None, max_image_bytes=10_000)
+    large = PNG * 30
+    assembly.image(large[:size])
+    assert isinstance(assembly.image(large[: size + 1])[-1], ImageEnd)
+    assert assembly.image(large[:size])[-1] == ImageDiscard(2, 0)
+    assert assembly.image(*(large[at : at + 1] for at in range(size + 1)))[-1] == ImageDiscard(3, 1)
+
+
+def test_many_that_begin_alike_are_told():
+    """Ten pictures of one encoder, whose headers are the same, come twice: each is discarded the second time."""
+    assembly = Assembly(max_images=20, max_image_bytes=10_000)
+    pictures = [JPEG * 4 + bytes([number]) * 5000 for number in range(10)]
+    for picture in pictures:
+        assembly.image(picture[:700], picture[700:])
+    for number, picture in enumerate(pictures):
+        assert assembly.image(picture[:1500], picture[1500:])[-1] == ImageDiscard(10 + number, number)
 
 
 @pytest.mark.parametrize("in_files", [False, True])

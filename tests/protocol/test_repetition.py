@@ -179,9 +179,18 @@ def test_empty_texts_leave_nothing():
 
 def test_a_second_content_is_what_json_says():
     """Of two texts in one chunk the last counts, however the first is spelled, each time."""
+    for first in (b'"a","content": "real"', b'"real","content": "real"'):
+        pipeline = Pipeline()
+        for odd in (first, first, b'"b","content": "real"'):
+            assert fed_live(pipeline, event(odd))[-1] == TextDelta("real")
+
+
+def test_a_key_that_looks_like_a_text():
+    """What ends as the key of a text does is no text for that."""
     pipeline = Pipeline()
-    for _ in range(3):
-        assert fed_live(pipeline, event(b'"a","content": "real"'))[-1] == TextDelta("real")
+    for key in (b"x", b"x", b"FAKE"):
+        odd = event(b'"x"').replace(b'"content":', b'"content": ').replace(b'"id"', b'"x\\"content":"%b","id"' % key)
+        assert [found for found in fed_live(pipeline, odd) if isinstance(found, TextDelta)] in ([], [TextDelta("x")])
 
 
 def test_the_image_api_repeats_no_chat():

@@ -224,7 +224,8 @@ def open_stream(
     """A stream for the layers above, whose pictures in files have their digests: `Image.known_sha256`.
 
     `prepare` is awaited once, before anything is sent: what it returns is sent, what it raises is the stream's failure.
-    `when_complete` is called once, with the message of an honest end. Without `client`, as in `stream`.
+    `when_complete` is called once, with the message of an honest end that lacks nothing: an OrStreamError that it raises is the
+    stream's failure. Without `client`, as in `stream`.
     """
     hooks = {"prepare": prepare, "when_complete": when_complete, "takes_digests": True}
     return (client or _SharedClient())._open(request, options, **hooks)  # noqa: SLF001

@@ -186,9 +186,10 @@ class ChatStream:
                     assert self._clocks is not None
                     self._clocks.begin_wait()
                     try:
-                        failure = self._take(await (self._next_slice() if self._unread else response.read()))
+                        data = await (self._next_slice() if self._unread else response.read())
                     except FOREIGN as error:
-                        failure = self._take(response.rest_after(error))
+                        data = response.rest_after(error)
+                    failure = self._take(data)
             except OrStreamError as error:
                 failure = self._broken_by(error)
             except BaseException:
@@ -196,7 +197,7 @@ class ChatStream:
                 raise
             finally:
                 self._is_reading = False
-                response = None  # else the traceback of a failure would hold the connection
+                response, data = None, b""  # else they are kept by the traceback of a failure, which may be kept for long
             if failure is not None and not self._is_left():
                 self._fail(failure)
         return True

@@ -158,12 +158,13 @@ class TextRepetition:
 
     def learn(self, raw: bytes, text: str) -> None:
         """Remember what surrounds the text in a chunk that has nothing but this text to say, as `only_text` tells."""
-        # Unescaped quotes prove that this is a key; that it is the only one with this text, that it is the delta's.
         texts = list(_CONTENT.finditer(raw)) if len(raw) <= _MAX_LEARNED_BYTES else []
-        if len(texts) == 1 and parse_json(b'"' + texts[0][1] + b'"') == text:
+        if len(texts) == 1:
             start, end = texts[0].span(1)
-            self._start, self._end = b"data: " + raw[:start], raw[end:] + _BLANK_LINE
-            self._seam = self._end + self._start
+            # Another text in this place proves that it is the place: it may also be in a key, or one of two that are the same.
+            if only_text(parse_json(raw[:start] + b"?" + raw[start:])) == f"?{text}":
+                self._start, self._end = b"data: " + raw[:start], raw[end:] + _BLANK_LINE
+                self._seam = self._end + self._start
 
     def text_of(self, data: bytes) -> str | None:
         """The text of bytes that are one event that repeats, as they come live; None for any others."""

@@ -16,7 +16,10 @@ DEFAULT_MAX_IMAGES: Final = 1000
 """Images in one stream. The Image API makes at most 10 a request; what this bounds is a server gone mad."""
 DEFAULT_MAX_IMAGE_BYTES: Final = 512 * 1024 * 1024
 """Decoded bytes of one image. The largest recorded is 1.4 MB; an uncompressed 4K picture has 50 MB."""
-_MOST_COMPARED: Final = 8  # each may be a file that is opened for each piece
+# Of each image so much is kept to compare others with: JPEGs of one encoder differ only behind some hundred bytes. Those that are
+# alike in it may be files, which are opened for each piece: not for more than so many.
+_KEPT_BYTES: Final = 4096
+_MOST_OPENED: Final = 8
 
 
 class ImageSink(Protocol):
@@ -63,8 +66,8 @@ class ImageAssembler:
 
     Images are told apart by their bytes alone, because an index on the wire repeats (GEMISIS/leviath PR 823: two pictures of one
     answer on two deltas): a byte-identical repeat is discarded, everything else is delivered. They are compared while they come,
-    which ends with the first bytes of nearly all. A digest of each would be a quarter of what an image into a file costs. One
-    whose file has been moved is not compared, nor are more than 8 that begin alike: rather an image twice than one too few.
+    which ends with the first bytes of nearly all. A digest of each would be a quarter of what an image into a file costs. A large
+    one whose file has been moved is not compared, nor are more than 8 that begin alike: rather an image twice than one too few.
     """
 
     def __init__(self, open_sink: Callable[[int], ImageSink], *, max_images: int, max_image_bytes: int) -> None:
@@ -78,7 +81,7 @@ class ImageAssembler:
         self._choice = 0
         self._claimed: str | None = None
         self._head: bytes | None = b""  # the first bytes, until there are enough of them to tell the media type
-        self._first_bytes = b""
+        self._kept = b""
         self._size = 0
         self._alike: list[_Finished] = []  # the earlier images of the answer whose bytes are the same so far
 
@@ -94,6 +97,7 @@ class ImageAssembler:
         self._choice = choice
         self._claimed = claimed_media_type
         self._head = b""
+        self._kept = b""
         self._size = 0
         self._alike = [earlier for earlier in self._finished if earlier.choice == choice]
 
@@ -102,6 +106,8 @@ class ImageAssembler:
         assert self._sink is not None
         if self._alike:
             self._compare(data)
+        if self._size < _KEPT_BYTES:
+            self._kept += data[: _KEPT_BYTES - self._size]
         self._size += len(data)
         if self._size > self._max_image_bytes:
             raise ProtocolViolation(
@@ -124,18 +130,17 @@ class ImageAssembler:
             if earlier.image.size == self._size:
                 sink.discard()
                 return [*events, ImageDiscard(self._index, earlier.index, self._choice)], None
-        return self._deliver(events, sink.finish(self._claimed))
+        return self._deliver(events, sink.finish(self._claimed), self._kept)
 
     def add_address(self, choice: int, url: str) -> tuple[list[Event], Image | None]:
         """An image that comes as an address. It is not fetched."""
         self._count()
         self._choice = choice
-        self._first_bytes = b""
         start = ImageStart(self._index, None, choice)
         for earlier in self._finished:
             if earlier.choice == choice and earlier.image.url == url:
                 return [start, ImageDiscard(self._index, earlier.index, choice)], None
-        return self._deliver([start], Image(url=url))
+        return self._deliver([start], Image(url=url), b"")
 
     def close(self) -> None:
         """Nothing more comes: forget an image that is not whole."""
@@ -153,7 +158,6 @@ class ImageAssembler:
         assert self._sink is not None
         assert self._head is not None
         head, self._head = self._head, None
-        self._first_bytes = head[:HEAD_BYTES]
         self._sink.write(head)
         media_type = media_type_of(head) or self._claimed
         return [ImageStart(self._index, media_type, self._choice), ImageDelta(self._index, head, self._choice)]
@@ -161,14 +165,14 @@ class ImageAssembler:
     def _compare(self, data: bytes) -> None:
         """Leave out the earlier images that do not have these bytes at this place."""
         offset = self._size
-        if offset < HEAD_BYTES:
-            head = data[: HEAD_BYTES - offset]
+        if offset < _KEPT_BYTES:
+            head = data[: _KEPT_BYTES - offset]
             self._alike = [earlier for earlier in self._alike if earlier.head.startswith(head, offset)]
-        if offset + len(data) > HEAD_BYTES:
-            self._alike = [earlier for earlier in self._alike[:_MOST_COMPARED] if _has_at(earlier.image, offset, data)]
+        if offset + len(data) > _KEPT_BYTES:
+            self._alike = [earlier for earlier in self._alike[:_MOST_OPENED] if _has_at(earlier.image, offset, data)]
 
-    def _deliver(self, events: list[Event], image: Image) -> tuple[list[Event], Image]:
-        self._finished.append(_Finished(image, self._first_bytes, self._index, self._choice))
+    def _deliver(self, events: list[Event], image: Image, head: bytes) -> tuple[list[Event], Image]:
+        self._finished.append(_Finished(image, head, self._index, self._choice))
         return [*events, ImageEnd(self._index, image, self._choice)], image
 
 

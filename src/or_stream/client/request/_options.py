@@ -220,5 +220,7 @@ def check_options(options: Mapping[str, Any]) -> None:
 def _hint(unknown: str) -> str:
     if unknown in ("api_key", "base_url", "limits", "max_connections", "proxy", "app_url", "app_title", "session"):
         return f"it belongs to the client: Client({unknown}=...)"
+    if unknown == "client":
+        return "it is for or_stream.stream, generate and batch; a method of a Client and an item of a batch have theirs"
     close = difflib.get_close_matches(unknown, sorted({*_OPTIONS, "model", "client"}), n=1)
     return f"did you mean {close[0]!r}?" if close else "pass it in extra_body"
