@@ -14,6 +14,7 @@ import pytest
 from or_stream import (
     Image,
     ImageDelta,
+    ImageDiscard,
     ImageEnd,
     ImageNotSaved,
     ImageStart,
@@ -23,6 +24,7 @@ from or_stream import (
 )
 from or_stream.client._image_files import FileSink, new_stem
 from or_stream.emulator import Chunk, Done, Scenario, Stall, data_url, picture, scenarios
+from or_stream.protocol._images import ImageAssembler
 
 PNG = picture("a lamp", 32, 32)
 LARGE = 1_000_000  # bytes; more than anything else that is written while a test runs
@@ -66,6 +68,23 @@ def test_digest_on_the_way(tmp_path):
     image = sink.finish(None)
     image.path.unlink()
     assert image.sha256 == hashlib.sha256(PNG).hexdigest()
+
+
+def test_repeats_are_known_by_their_digest(tmp_path):
+    """Where the digest is wanted, a repeat is told though the first file was moved, and nothing of it stays."""
+    assembler = ImageAssembler(
+        lambda index: FileSink(tmp_path, "s", index, pytest.fail, takes_digest=True), max_images=9, max_image_bytes=10**6
+    )
+    data = PNG + bytes(10_000)
+
+    def image(data):
+        assembler.begin(0, None)
+        return [*assembler.feed(data[:5000]), *assembler.feed(data[5000:]), *assembler.end()[0]][-1]
+
+    image(data).image.path.rename(tmp_path / "moved.png")
+    assert image(data) == ImageDiscard(1, 0)
+    assert names_in(tmp_path) == ["moved.png"]
+    assert type(image(data[:-1] + b"?")) is ImageEnd
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ class ImageSink(Protocol):
         """The bytes are all there: the image of them."""
 
     def discard(self) -> None:
-        """Forget the bytes."""
+        """Forget the bytes. Also called after `finish`, for a repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,9 @@ class ImageAssembler:
 
     Images are told apart by their bytes alone, because an index on the wire repeats (GEMISIS/leviath PR 823: two pictures of one
     answer on two deltas): a byte-identical repeat is discarded, everything else is delivered. They are compared while they come,
-    which ends with the first bytes of nearly all. A digest of each would be a quarter of what an image into a file costs. A large
-    one whose file has been moved is not compared, nor are more than 8 that begin alike: rather an image twice than one too few.
+    which ends with the first bytes of nearly all, or by their digests where the sink has taken them: that is a quarter of what an
+    image into a file costs. A large one without, whose file has been moved, is not compared, nor are more than 8 that begin
+    alike: rather an image twice than one too few.
     """
 
     def __init__(self, open_sink: Callable[[int], ImageSink], *, max_images: int, max_image_bytes: int) -> None:
@@ -126,11 +127,17 @@ class ImageAssembler:
             raise ProtocolViolation("an image in the stream has no data")
         events = self._start() if self._head is not None else []
         sink, self._sink = self._sink, None
+        image = None
         for earlier in self._alike:
-            if earlier.image.size == self._size:
-                sink.discard()
-                return [*events, ImageDiscard(self._index, earlier.index, self._choice)], None
-        return self._deliver(events, sink.finish(self._claimed), self._kept)
+            if earlier.image.size != self._size:
+                continue
+            if earlier.image.known_sha256 is not None:
+                image = image or sink.finish(self._claimed)
+                if image.sha256 != earlier.image.known_sha256:
+                    continue
+            sink.discard()
+            return [*events, ImageDiscard(self._index, earlier.index, self._choice)], None
+        return self._deliver(events, image or sink.finish(self._claimed), self._kept)
 
     def add_address(self, choice: int, url: str) -> tuple[list[Event], Image | None]:
         """An image that comes as an address. It is not fetched."""
@@ -177,7 +184,9 @@ class ImageAssembler:
 
 
 def _has_at(image: Image, offset: int, data: bytes) -> bool:
-    """Whether the image has these bytes there, as far as its file can be read."""
+    """Whether the image has these bytes there, as far as its file can be read; True where its digest will tell."""
+    if image.known_sha256 is not None:
+        return True
     if image.path is None:
         return image.data.startswith(data, offset)
     try:
