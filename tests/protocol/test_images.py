@@ -181,6 +181,7 @@ def test_addresses():
     assert assembler.add_address(1, url) == ([ImageStart(0, None, 1), ImageEnd(0, Image(url=url), 1)], Image(url=url))
     assert assembler.add_address(1, url) == ([ImageStart(1, None, 1), ImageDiscard(1, 0, 1)], None)
     assert assembler.add_address(0, url + "?2")[1] == Image(url=url + "?2")
+    assert assembler.add_address(0, url)[1] == Image(url=url)  # another answer's
 
 
 def test_largest_image():

@@ -174,7 +174,7 @@ def test_empty_texts_leave_nothing():
     pipeline = Pipeline()
     pipeline.feed(event(b'"x"') + event(b'""') * 1000)
     pipeline.feed(event(b'""'))
-    assert pipeline._decoder.texts == ["x"]
+    assert pipeline._texts == ["x"]
 
 
 def test_a_second_content_is_what_json_says():

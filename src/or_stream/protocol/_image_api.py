@@ -86,7 +86,6 @@ class ImageApiDecoder:
         self._created: int | None = None
         self._extra: dict[str, Any] = {}
         self._builder = MessageBuilder(0)
-        self.texts: list[str] = self._builder.text
         self._whole = 0  # pictures that came, repeats among them
         self._said = 0  # pictures of the document whose data is being lifted
         self._markup: list[str] = []  # of an SVG that has not come as a picture yet
@@ -209,7 +208,7 @@ class ImageApiDecoder:
             return
         if event.get("phase") in (None, "content"):
             self._markup.append(text)
-            self.texts.append(text)
+            self._builder.text.append(text)
             events.append(TextDelta(text))
         else:
             self._builder.reasoning.append(text)

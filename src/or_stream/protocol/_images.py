@@ -82,7 +82,7 @@ class ImageAssembler:
         self._choice = 0
         self._claimed: str | None = None
         self._head: bytes | None = b""  # the first bytes, until there are enough of them to tell the media type
-        self._kept = b""
+        self._kept = b""  # the first bytes, which later images are compared with
         self._size = 0
         self._alike: list[_Finished] = []  # the earlier images of the answer whose bytes are the same so far
 

@@ -75,8 +75,10 @@ class Pipeline:
         self._requested_at = requested_at
         self._images = ImageAssembler(open_sink or _open_memory, max_images=limits.images, max_image_bytes=limits.image_bytes)
         self._decoder: ChatDecoder | ImageApiDecoder
+        self._texts: list[str] | None = None  # where the text of a chunk that repeats goes; None: no chunk does
         if api == "chat":
-            self._decoder = ChatDecoder(self._images, generation_id=generation_id)
+            self._decoder = decoder = ChatDecoder(self._images, generation_id=generation_id)
+            self._texts = decoder.texts
             self._lifter = PayloadLifter(is_image_path, in_lines=framing == "sse")
         else:
             self._decoder = ImageApiDecoder(
@@ -90,7 +92,6 @@ class Pipeline:
             self._lifter = PayloadLifter(is_picture_path, in_lines=framing == "sse", opening=B64_JSON)
         self._is_answer = is_answer if api == "chat" else is_image_document
         self._repetition = TextRepetition()
-        self._learns = api == "chat"
         self._may_repeat = False  # the next bytes are the beginning of an event
         self._parser = SSEParser(limits.event_bytes, comments=True) if framing == "sse" else None
         self._document = bytearray()  # the JSON answer so far, where the framing is "json"
@@ -118,8 +119,8 @@ class Pipeline:
 
         Live, nearly all are. It is a fifth of what such a delta costs beside the reading.
         """
-        if self._may_repeat and (text := self._repetition.text_of(data)):
-            self._decoder.texts.append(text)
+        if self._may_repeat and self._texts is not None and (text := self._repetition.text_of(data)):
+            self._texts.append(text)
             return TextDelta(text)
         return None
 
@@ -176,9 +177,11 @@ class Pipeline:
 
     def _take_texts(self, data: bytes, position: int, events: list[Event]) -> int:
         """Take the events that repeat, from this beginning of an event on; where to go on."""
+        if self._texts is None:
+            return position
         texts, behind = self._repetition.texts_at(data, position)
         said = list(filter(None, texts))
-        self._decoder.texts += said
+        self._texts += said
         events += map(TextDelta, said)
         return behind
 
@@ -269,7 +272,7 @@ class Pipeline:
                 return
             if self._parser is None and not self._is_answer(document):
                 raise ProtocolViolation("the JSON that came is neither an error nor an answer to this kind of request")
-        if self._learns and len(documents) == 1 and (text := only_text(documents[0])):
+        if self._texts is not None and len(documents) == 1 and (text := only_text(documents[0])):
             self._repetition.learn(raw, text)
 
     def _end(self, events: list[Event]) -> None:
