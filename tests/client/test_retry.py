@@ -194,6 +194,19 @@ async def test_no_retry_after_the_first_event(emulator, client):
     assert len(emulator.requests) == 1
 
 
+async def test_first_content_of_all_attempts(emulator, client):
+    """The time to the first content is that of the first attempt that had any, however long the others took."""
+    emulator.play("midstream-error", "text")
+    stream = client.stream("x", retry=RetryPolicy(base_seconds=0, restart=True))
+    first = None
+    async for event in stream:
+        if type(event) is TextDelta and first is None:
+            first = stream.stats.seconds_to_first_content
+    assert type(event) is StreamEnd
+    assert stream.stats.attempts == 2
+    assert stream.stats.seconds_to_first_content == first
+
+
 async def test_restart(emulator, client):
     """With `restart` the stream starts over behind an event that carries what was discarded."""
     emulator.play("midstream-error", "text")

@@ -1,6 +1,7 @@
 """ChatStream against every scenario of the emulator: events, message, status, stats."""
 
 import asyncio
+import traceback
 
 import pytest
 
@@ -32,6 +33,7 @@ from or_stream import (
     ToolCallEnd,
 )
 from or_stream.client.request import build_request
+from or_stream.client.transport import Response
 from or_stream.emulator import Scenario, WaitFor, scenarios
 
 TEXT = scenarios.TEXT
@@ -455,3 +457,13 @@ async def test_large_reads_of_two_streams():
     await asyncio.gather(note("a"), note("b"))
     assert told.count("a") == told.count("b") == 8000
     assert told.index("b") < 4000
+
+
+async def test_a_failure_keeps_no_connection(emulator, client):
+    """An error that came with the body, which may be kept for long, holds neither the answer nor what was read of it."""
+    emulator.play("midstream-error")
+    with pytest.raises(StreamFailed) as caught:
+        await client.generate("hi", retry=ONCE)
+    held = [value for frame, _ in traceback.walk_tb(caught.value.__traceback__) for value in frame.f_locals.values()]
+    assert any(isinstance(value, ChatStream) for value in held)
+    assert not any(isinstance(value, Response) or (isinstance(value, bytes) and value) for value in held)
