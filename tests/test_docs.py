@@ -154,6 +154,15 @@ def test_every_error_has_a_row():
     assert [] == [name for name in errors.__all__ if name != "TimeoutPhase" and name not in text]
 
 
+def test_the_tree_is_that_of_the_files():
+    """Every file that the tree of docs/architecture.md names is there, and every folder at the top is named."""
+    tree = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## The tree")[2].partition("\n## ")[0]
+    files = {path.name for path in ROOT.rglob("src/**/*.py")} | {path.name for path in ROOT.glob("tests/*.py")}
+    folders = {path.parent.name for path in ROOT.glob("src/or_stream/*/__init__.py")}
+    assert [] == [name for name in re.findall(r"\w+\.py", tree) if name not in files]
+    assert [] == [name for name in folders if f"\n  {name}/ " not in tree]
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_names_in_a_document_exist(document):
     """Every test that a document names, and every file that it links to, is there."""

@@ -1,4 +1,4 @@
-"""or_stream.protocol._chunks: the wire's field names, and values of every wrong type."""
+"""or_stream.protocol.chunks: the wire's field names, and values of every wrong type."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from or_stream.protocol._chunks import Chunk, Finish, ImageEntry, Part, is_image_path, only_text, read_chunk
+from or_stream.protocol.chunks import Chunk, Finish, ImageEntry, Part, is_image_path, only_text, read_chunk
 
 URL = "data:image/png;base64,QUJD"
 

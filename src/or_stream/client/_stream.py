@@ -15,7 +15,7 @@ from or_stream.client._view import View, image_of, text_of
 from or_stream.client.request import Request
 from or_stream.client.transport import FOREIGN, Response
 from or_stream.errors import ConfigurationError, ImageNotSaved, NoImageProduced, OrStreamError, StreamTruncated
-from or_stream.events import Event, Heartbeat, Restart, StreamEnd
+from or_stream.events import Event, Heartbeat, Restart, StreamEnd, TextDelta
 from or_stream.protocol import ImageSink, Limits, Pipeline
 from or_stream.values import Image, Message, Status
 
@@ -184,12 +184,19 @@ class ChatStream:
                     await self._begin()
                 else:
                     assert self._clocks is not None
+                    assert self._pipeline is not None
                     self._clocks.begin_wait()
                     try:
                         data = await (self._next_slice() if self._unread else response.read())
                     except FOREIGN as error:
                         data = response.rest_after(error)
-                    failure = self._take(data)
+                    if text := self._pipeline.take_live(data):
+                        self._stats.bytes += len(data)
+                        self._stats.events += 1
+                        self._clocks.content_came()
+                        self._ready.append(TextDelta(text))
+                    else:
+                        failure = self._take(data)
             except OrStreamError as error:
                 failure = self._broken_by(error)
             except BaseException:
@@ -265,11 +272,6 @@ class ChatStream:
             self._unread, self._unread_from = data, 0
             data = self._slice()
         self._stats.bytes += len(data)
-        if (delta := self._pipeline.feed_live(data)) is not None:
-            self._stats.events += 1
-            self._clocks.content_came()
-            self._ready.append(delta)
-            return None
         self._make_ready(self._pipeline.feed(data) if data else self._pipeline.finish())
         return self._pipeline.failure
 

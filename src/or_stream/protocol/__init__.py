@@ -1,7 +1,7 @@
 """Bytes -> events -> message, without I/O, clock or asyncio.
 
-    bytes ──▶ _payloads ──▶ or_stream.sse ──▶ _chunks ──▶ _decoder ──▶ events, message
-              base64 out                      wire names   _images, _tool_calls, _message
+    bytes ──▶ _payloads ──▶ or_stream.sse ──▶ chunks ──▶ _decoder ──▶ events, message
+              base64 out                      wire names  _images, _tool_calls, _message
 
 `Pipeline` joins the stages: feed it the bytes of an answer in pieces of any size.
 """

@@ -10,11 +10,11 @@ from urllib.parse import unquote_to_bytes
 
 from or_stream.errors import ProtocolViolation
 from or_stream.events import AnnotationDelta, Event, ReasoningDelta, RefusalDelta, StreamStart, TextDelta, UsageUpdate
-from or_stream.protocol._chunks import Chunk, ImageEntry, Part, only_text, read_chunk
 from or_stream.protocol._error_body import ErrorBody
 from or_stream.protocol._images import ImageAssembler
 from or_stream.protocol._message import MessageBuilder
 from or_stream.protocol._payloads import Base64Decoder
+from or_stream.protocol.chunks import Chunk, ImageEntry, Part, only_text, read_chunk
 from or_stream.values import Image, Message, Status
 
 __all__ = ["ChatDecoder"]

@@ -11,11 +11,11 @@ from typing import Any, Final, Literal, NamedTuple
 from or_stream._image_format import media_type_of
 from or_stream.errors import ProtocolViolation
 from or_stream.events import Event, ImagePreview, ReasoningDelta, StreamStart, TextDelta, UsageUpdate
-from or_stream.protocol._chunks import read_usage
 from or_stream.protocol._error_body import ErrorBody
 from or_stream.protocol._images import ImageAssembler, MemorySink
 from or_stream.protocol._message import MessageBuilder
 from or_stream.protocol._payloads import Base64Decoder, JSONPath, PayloadOpening
+from or_stream.protocol.chunks import read_usage
 from or_stream.values import Image, Message, Status
 
 __all__ = ["B64_JSON", "ImageApiDecoder", "is_image_document", "is_picture_path"]

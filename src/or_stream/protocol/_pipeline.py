@@ -9,12 +9,12 @@ from pydantic_core import from_json
 from or_stream._json import parse_json
 from or_stream.errors import OrStreamError, ProtocolViolation, StreamTruncated
 from or_stream.events import Event, Heartbeat, StreamEnd, TextDelta
-from or_stream.protocol._chunks import TextRepetition, is_answer, is_image_path, only_text
 from or_stream.protocol._decoder import ChatDecoder
 from or_stream.protocol._error_body import redact
 from or_stream.protocol._image_api import B64_JSON, ImageApiDecoder, is_image_document, is_picture_path
 from or_stream.protocol._images import DEFAULT_MAX_IMAGE_BYTES, DEFAULT_MAX_IMAGES, ImageAssembler, ImageSink, MemorySink
 from or_stream.protocol._payloads import PayloadData, PayloadEnd, PayloadLifter, PayloadStart
+from or_stream.protocol.chunks import TextRepetition, is_answer, is_image_path, only_text
 from or_stream.sse import DEFAULT_MAX_COMMENT_SIZE, DEFAULT_MAX_EVENT_SIZE, Comment, ServerSentEvent, SSEParser
 from or_stream.values import Message, Status
 
@@ -75,12 +75,12 @@ class Pipeline:
         self._requested_at = requested_at
         self._images = ImageAssembler(open_sink or _open_memory, max_images=limits.images, max_image_bytes=limits.image_bytes)
         self._decoder: ChatDecoder | ImageApiDecoder
-        self._texts: list[str] | None = None  # where the text of a chunk that repeats goes; None: no chunk does
         if api == "chat":
             self._decoder = decoder = ChatDecoder(self._images, generation_id=generation_id)
-            self._texts = decoder.texts
+            self._repetition = TextRepetition(decoder.texts)
             self._lifter = PayloadLifter(is_image_path, in_lines=framing == "sse")
         else:
+            self._repetition = TextRepetition([])  # which learns nothing
             self._decoder = ImageApiDecoder(
                 self._images,
                 images_wanted=images_wanted,
@@ -90,9 +90,13 @@ class Pipeline:
                 provider=provider,
             )
             self._lifter = PayloadLifter(is_picture_path, in_lines=framing == "sse", opening=B64_JSON)
-        self._is_answer = is_answer if api == "chat" else is_image_document
-        self._repetition = TextRepetition()
-        self._may_repeat = False  # the next bytes are the beginning of an event
+        self._is_chat = api == "chat"
+        self._is_answer = is_answer if self._is_chat else is_image_document
+        self.take_live: Callable[[bytes], str | None] = self._repetition.take
+        """The text of bytes that are one event with nothing but text, like one before; None, or "", for any others: `feed` them.
+
+        Live, nearly all are. Whoever calls makes the event: each step on the way is a tenth of what is added to the reading.
+        """
         self._parser = SSEParser(limits.event_bytes, comments=True) if framing == "sse" else None
         self._document = bytearray()  # the JSON answer so far, where the framing is "json"
 
@@ -114,20 +118,10 @@ class Pipeline:
         """What has come so far, as a message of this status."""
         return self._decoder.message(status)
 
-    def feed_live(self, data: bytes) -> TextDelta | None:
-        """The delta of bytes that are one event with nothing but text, like one before; None for any others: `feed` them.
-
-        Live, nearly all are. It is a fifth of what such a delta costs beside the reading.
-        """
-        if self._may_repeat and self._texts is not None and (text := self._repetition.text_of(data)):
-            self._texts.append(text)
-            return TextDelta(text)
-        return None
-
     def feed(self, data: bytes) -> list[Event]:
         """The events that these bytes bring."""
         events: list[Event] = []
-        position = self._take_texts(data, 0, events) if self._may_repeat else 0
+        position = self._take_texts(data, 0, events) if self._repetition.is_next else 0
         if position < len(data) and self.failure is None and not self.is_done:
             self._guard(self._take, data, position, events)
         return events
@@ -150,7 +144,7 @@ class Pipeline:
                 self._guard(self._end, events)
             else:
                 self.failure = failure
-        self._may_repeat = False
+        self._repetition.is_next = False
         self._images.close()
         return events
 
@@ -160,7 +154,7 @@ class Pipeline:
         except OrStreamError as error:
             self.failure = error
         if self.failure is not None:
-            self._may_repeat = False
+            self._repetition.is_next = False
             self._images.close()
 
     def _take(self, data: bytes, position: int, events: list[Event]) -> None:
@@ -171,18 +165,15 @@ class Pipeline:
             self._take_anything(data[position:end] if end - position < len(data) else data, events)
             position = end
             parser, is_over = self._parser, self.is_done or self.failure is not None
-            self._may_repeat = parser is not None and not is_over and parser.is_between_events and self._lifter.is_between_events
-            if self._may_repeat and position < len(data):
+            is_next = parser is not None and not is_over and parser.is_between_events and self._lifter.is_between_events
+            self._repetition.is_next = is_next
+            if is_next and position < len(data):
                 position = self._take_texts(data, position, events)
 
     def _take_texts(self, data: bytes, position: int, events: list[Event]) -> int:
         """Take the events that repeat, from this beginning of an event on; where to go on."""
-        if self._texts is None:
-            return position
-        texts, behind = self._repetition.texts_at(data, position)
-        said = list(filter(None, texts))
-        self._texts += said
-        events += map(TextDelta, said)
+        texts, behind = self._repetition.take_all(data, position)
+        events += map(TextDelta, texts)
         return behind
 
     def _take_anything(self, data: bytes, events: list[Event]) -> None:
@@ -272,13 +263,13 @@ class Pipeline:
                 return
             if self._parser is None and not self._is_answer(document):
                 raise ProtocolViolation("the JSON that came is neither an error nor an answer to this kind of request")
-        if self._texts is not None and len(documents) == 1 and (text := only_text(documents[0])):
+        if self._is_chat and len(documents) == 1 and (text := only_text(documents[0])):
             self._repetition.learn(raw, text)
 
     def _end(self, events: list[Event]) -> None:
         events += self._decoder.finish()
         self.is_done = True
-        self._may_repeat = False
+        self._repetition.is_next = False
         events.append(StreamEnd(self.message("complete")))
 
 
