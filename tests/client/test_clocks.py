@@ -173,6 +173,15 @@ async def test_slow_consumer_does_not_trip_idle(emulator, client, slow_on):
     assert isinstance(event, StreamEnd)
 
 
+async def test_slow_consumer_of_live_deltas_does_not_trip_idle(emulator, client):
+    """Also between deltas of which each comes alone."""
+    emulator.play(scenarios.text("a b c d e").cut(None, pace_seconds=0.05))
+    async for event in client.stream("x", timeouts=Timeouts(idle=0.3)):
+        if isinstance(event, TextDelta) and "c" in event.text:
+            await asyncio.sleep(0.5)
+    assert isinstance(event, StreamEnd)
+
+
 async def test_waits_between_comments_add_up(emulator, client):
     """Time that the server takes counts, though the caller takes time in between."""
     emulator.play(scenarios.heartbeats_for_ever("one", every_seconds=0.1))

@@ -237,6 +237,15 @@ async def test_stats(emulator, client):
     assert stream.stats.seconds == seconds
 
 
+async def test_stats_of_a_live_stream(emulator, client):
+    """What comes one delta at a time counts as what comes at once."""
+    emulator.play(scenarios.text("a b c d e f").cut(None, pace_seconds=0.01))
+    stream = client.stream("x")
+    events, error = await events_of(stream)
+    assert error is None
+    assert (stream.stats.events, stream.stats.bytes) == (len(events), emulator.requests[0].bytes_sent)
+
+
 async def test_stats_while_it_runs(client):
     """The clock goes on as long as the stream does."""
     async with client.stream("x", model="emulator/silence") as stream:
@@ -271,6 +280,17 @@ async def test_entering_waits_for_the_headers(emulator, client):
     with pytest.raises(APIStatusError):
         async with client.stream("x"):
             pytest.fail("a refused stream was entered")
+
+
+async def test_entered_in_the_middle(client):
+    """Events that are there when a stream is entered are still handed out."""
+    stream = client.stream("x", model="emulator/text")
+    view = aiter(stream)
+    while not isinstance(await anext(view), StreamStart):
+        pass
+    async with stream:  # the first text came with the start
+        events = [event async for event in view]
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == TEXT
 
 
 async def test_entered_twice(emulator, client):

@@ -12,20 +12,20 @@ class Source:
     def __init__(self, *batches):
         self.ready, self.batches, self.left = [], list(batches), 0
 
-    async def fill(self):
+    async def next(self):
         if not self.batches:
-            return False
+            return None
         batch = self.batches.pop(0)
         if isinstance(batch, Exception):
             raise batch
         self.ready[:0] = reversed(batch)
-        return True
+        return self.ready.pop()
 
     def leave(self):
         self.left += 1
 
     def view(self, pick=None):
-        return View(self.ready, self.fill, self.leave, pick)
+        return View(self.ready, self.next, self.leave, pick)
 
 
 async def test_all_events():

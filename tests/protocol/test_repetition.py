@@ -44,11 +44,21 @@ def test_texts(first: bytes):
 
 @pytest.mark.parametrize("word", [*WORDS, b'"\x7f"', '"\u2028\xa0"'.encode()])
 def test_text_of_a_live_event(word: bytes):
-    """One event is read for itself only where it is whole and alone; a text with quotes is left to those that look closer."""
+    """One event is read for itself only where it is whole and alone and says something."""
     repetition, data = learned(chunk(b'"x"')), event(word)
-    assert repetition.take(data) == (None if b'"' in word[1:-1] else json.loads(word))
+    assert repetition.take(data) == (json.loads(word) or None)
     for other in (data * 2, data[:-1], data + b"d", data[1:], b"", data.replace(b'"g"', b'"h"')):
         assert repetition.take(other) is None
+
+
+def test_a_long_text_that_comes_live():
+    """As long as what surrounds it, it might be two events, and is left to those that look closer."""
+    around = len(event(b'""'))
+    for size in (around - 1, around):
+        text = "y" * size
+        repetition, data = learned(chunk(b'"x"')), event(b'"%b"' % text.encode())
+        assert repetition.take(data) == (text if size < around else None)
+        assert repetition.take_all(data, 0) == ([text], len(data))
 
 
 @pytest.mark.parametrize("before", [0, 1, 3])
@@ -122,7 +132,7 @@ ODD = [
 def fed_live(pipeline: Pipeline, data: bytes) -> list[Event]:
     """As a stream feeds what it reads."""
     text = pipeline.take_live(data)
-    return [TextDelta(text)] if text else pipeline.feed(data)
+    return pipeline.feed(data) if text is None else [TextDelta(text)]
 
 
 @given(

@@ -101,18 +101,18 @@ class ChatStream:
     @property
     def text(self) -> "View[str]":
         """The visible text only, in pieces as they come."""
-        return View(self._ready, self._fill, self._leave_from_anywhere, text_of)
+        return View(self._ready, self._next, self._leave_from_anywhere, text_of)
 
     @property
     def images(self) -> "View[Image]":
         """The finished images only."""
-        return View(self._ready, self._fill, self._leave_from_anywhere, image_of)
+        return View(self._ready, self._next, self._leave_from_anywhere, image_of)
 
     def __aiter__(self) -> "View[Event]":
-        return View(self._ready, self._fill, self._leave_from_anywhere, None)
+        return View(self._ready, self._next, self._leave_from_anywhere, None)
 
     async def __aenter__(self) -> Self:
-        await self._fill(until_open=True)
+        await self._next(until_open=True)
         return self
 
     async def __aexit__(
@@ -126,7 +126,7 @@ class ChatStream:
 
     async def final(self) -> Message:
         """Read to the end and return the message. Raises what iterating would raise; StreamTruncated if the stream was left."""
-        while await self._fill():
+        while await self._next() is not None:
             self._ready.clear()
         if self._status == "cancelled":
             error = StreamTruncated("this stream was left before its end; what came is in .partial")
@@ -167,13 +167,13 @@ class ChatStream:
         else:
             loop.call_soon_threadsafe(self.leave)
 
-    async def _fill(self, *, until_open: bool = False) -> bool:
-        """Wait for events, or for headers; False where none will come. Raises the failure once the events before it are taken."""
+    async def _next(self, *, until_open: bool = False) -> Event | None:
+        """The next event, or None once there are headers; None where none will come. Raises the failure behind the events."""
         while not (self._ready or (until_open and self._response is not None)):
             if self._status not in ("pending", "streaming"):
                 if self._failure is not None:
                     raise self._failure
-                return False
+                return None
             if self._is_reading:
                 raise ConfigurationError("this stream is being read by another task: give each task a stream of its own")
             self._is_reading = True
@@ -190,13 +190,12 @@ class ChatStream:
                         data = await (self._next_slice() if self._unread else response.read())
                     except FOREIGN as error:
                         data = response.rest_after(error)
-                    if text := self._pipeline.take_live(data):
+                    if (text := self._pipeline.take_live(data)) is not None:
                         self._stats.bytes += len(data)
                         self._stats.events += 1
                         self._clocks.content_came()
-                        self._ready.append(TextDelta(text))
-                    else:
-                        failure = self._take(data)
+                        return TextDelta(text)
+                    failure = self._take(data)
             except OrStreamError as error:
                 failure = self._broken_by(error)
             except BaseException:
@@ -207,7 +206,7 @@ class ChatStream:
                 response, data = None, b""  # else they are kept by the traceback of a failure, which may be kept for long
             if failure is not None and not self._is_left():
                 self._fail(failure)
-        return True
+        return None if until_open else self._ready.pop()
 
     async def _begin(self) -> None:
         if self._clocks is None:

@@ -14,17 +14,17 @@ ItemT = TypeVar("ItemT")
 class View(Generic[ItemT]):
     """An async iterator over some of a stream's events. When it is dropped, as by a loop that is left, the stream is left too."""
 
-    __slots__ = ("_fill", "_is_used", "_leave", "_pick", "_ready")
+    __slots__ = ("_is_used", "_leave", "_next", "_pick", "_ready")
 
     def __init__(
         self,
         ready: list[Event],
-        fill: Callable[[], Awaitable[bool]],
+        wait_for_next: Callable[[], Awaitable[Event | None]],
         leave: Callable[[], None],
         pick: Callable[[Event], ItemT | None] | None,
     ) -> None:
         self._ready = ready
-        self._fill = fill
+        self._next = wait_for_next
         self._leave = leave
         self._pick = pick
         self._is_used = False
@@ -33,11 +33,11 @@ class View(Generic[ItemT]):
         return self
 
     async def __anext__(self) -> ItemT:
-        while self._ready or await self._fill():
+        while (event := self._ready.pop() if self._ready else await self._next()) is not None:
             self._is_used = True
             if self._pick is None:
-                return self._ready.pop()  # type: ignore[return-value]  # without `pick` the items are the events
-            if (item := self._pick(self._ready.pop())) is not None:
+                return event  # type: ignore[return-value]  # without `pick` the items are the events
+            if (item := self._pick(event)) is not None:
                 return item
         raise StopAsyncIteration
 

@@ -93,7 +93,7 @@ class Pipeline:
         self._is_chat = api == "chat"
         self._is_answer = is_answer if self._is_chat else is_image_document
         self.take_live: Callable[[bytes], str | None] = self._repetition.take
-        """The text of bytes that are one event with nothing but text, like one before; None, or "", for any others: `feed` them.
+        """The text of bytes that are one event with nothing but text, like one before; None for any others: `feed` them.
 
         Live, nearly all are. Whoever calls makes the event: each step on the way is a tenth of what is added to the reading.
         """
