@@ -1,6 +1,6 @@
 """What is measured and what must hold of it, as data, and how a verdict comes from samples. Nothing here runs anything."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple
@@ -27,7 +27,21 @@ class Case(NamedTuple):
     loop: str = "asyncio"
 
 
-Round = Mapping[Case, Mapping[str, Any]]  # what was measured in one round
+Measures = Mapping[str, Any]
+Round = Mapping[Case, Measures]  # what was measured in one round
+
+
+def times_a_round(case: Case) -> int:
+    """How often it is measured in each round; the medians count.
+
+    What a wake-up takes differs by half from process to process, by where its memory lies.
+    """
+    return 3 if case.work.startswith("live") and case.client in OWN_CLIENTS else 1
+
+
+def median_of(samples: Sequence[Measures]) -> Measures:
+    """Each measure by itself, where it was taken."""
+    return {name: median(values) for name in samples[0] if (values := [one[name] for one in samples if one[name] is not None])}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from goals import GOALS, MEGABYTE, Case, Goal, Round
+from goals import GOALS, MEGABYTE, Case, Goal, Round, median_of
 
 
 def report(result: Mapping[str, Any]) -> str:
@@ -44,10 +44,7 @@ def measure_table(rounds: Sequence[Round]) -> Iterator[str]:
     yield "| work | client | CPU ms | peak MB | besides |"
     yield "|---|---|---|---|---|"
     for case in dict.fromkeys(case for one in rounds for case in sorted(one)):
-        samples = [one[case] for one in rounds if case in one]
-        measures = {
-            name: median(values) for name in samples[0] if (values := [one[name] for one in samples if one[name] is not None])
-        }
+        measures = median_of([one[case] for one in rounds if case in one])
         streams = f", {case.streams:,} streams" if case.streams > 1 else ""
         client = f"{case.client}, uvloop" if case.loop == "uvloop" else case.client
         cpu = figure(measures["cpu_seconds"] * 1e3) if "cpu_seconds" in measures else ""

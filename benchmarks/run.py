@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from goals import BESIDE, GOALS, PROFILED, QUICK_GOALS, Case, Goal, Round, cases_of
+from goals import BESIDE, GOALS, PROFILED, QUICK_GOALS, Case, Goal, Measures, Round, cases_of, median_of, times_a_round
 from report import goal_table, measure_table, report
 
 FOLDER = Path(__file__).parent
@@ -64,7 +64,7 @@ def serving(cases: Iterable[Case]) -> Iterator[Callable[[Case], list[str]]]:
             server.stdin.close()
 
 
-def measure(command: list[str]) -> dict[str, Any] | None:
+def measure(command: list[str]) -> Measures | None:
     """What the command measured, None where it failed."""
     # An installed package has its bytecode; a checkout has it from the second run on, unless the environment forbids it.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -84,15 +84,20 @@ def is_without_server(case: Case) -> bool:
 
 
 def measure_rounds(cases: list[Case], count: int) -> list[Round]:
-    """Every case once a round, those of one work side by side, in an order that changes."""
+    """Every case in each round, those of one work side by side, in an order that changes."""
     dice = random.Random(count)
     rounds: list[Round] = []
     with serving(cases) as command_of:
         for number in range(count):
             started = time.monotonic()
             works = sorted({case.work for case in cases}, key=lambda _: dice.random())
-            order = [case for work in works for case in dice.sample(cases, len(cases)) if case.work == work]
-            rounds.append({case: measures for case in order if (measures := measure(command_of(case)))})
+            samples: dict[Case, list[Measures]] = {}
+            for work in works:
+                of_work = [case for case in cases if case.work == work for _ in range(times_a_round(case))]
+                for case in dice.sample(of_work, len(of_work)):
+                    if measures := measure(command_of(case)):
+                        samples.setdefault(case, []).append(measures)
+            rounds.append({case: median_of(taken) for case, taken in samples.items()})
             print(f"round {number + 1} of {count}: {time.monotonic() - started:.0f} s", file=sys.stderr)
     return rounds
 
