@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from inputs import image_bytes
 
@@ -27,21 +27,28 @@ class Case(NamedTuple):
     loop: str = "asyncio"
 
 
-Measures = Mapping[str, Any]
-Round = Mapping[Case, Measures]  # what was measured in one round
+Measures = Mapping[str, float | None]
+Sample = tuple[Case, Measures]
+Round = Mapping[Case, Measures]  # what counts of the samples of one round
 
 
 def times_a_round(case: Case) -> int:
-    """How often it is measured in each round; the medians count.
-
-    What a wake-up takes differs by half from process to process, by where its memory lies.
-    """
+    """How often it is measured in each round: what a wake-up takes differs by half from process to process."""
     return 3 if case.work.startswith("live") and case.client in OWN_CLIENTS else 1
 
 
-def median_of(samples: Sequence[Measures]) -> Measures:
-    """Each measure by itself, where it was taken."""
-    return {name: median(values) for name in samples[0] if (values := [one[name] for one in samples if one[name] is not None])}
+def round_of(samples: Iterable[Sample]) -> Round:
+    """The medians of what was measured more than once."""
+    taken: dict[Case, list[Measures]] = {}
+    for case, measures in samples:
+        taken.setdefault(case, []).append(measures)
+    return {case: medians(of_case) for case, of_case in taken.items()}
+
+
+def medians(samples: Sequence[Measures]) -> Measures:
+    """Of each measure by itself, as far as it was taken."""
+    values = {name: [one[name] for one in samples if one.get(name) is not None] for name in set().union(*samples)}
+    return {name: median(of_name) for name, of_name in values.items() if of_name}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from goals import GOALS, MEGABYTE, Case, Goal, Round, median_of
+from goals import GOALS, MEGABYTE, Case, Goal, Round, medians, round_of
 
 
 def report(result: Mapping[str, Any]) -> str:
     """The whole result of run.py."""
-    rounds = [read_round(one) for one in result["rounds"]]
+    rounds = [round_of((Case(**sample["case"]), sample["measures"]) for sample in one) for one in result["rounds"]]
     machine = result["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     changed = " with changes" if machine["changed"] else ""
@@ -19,11 +19,6 @@ def report(result: Mapping[str, Any]) -> str:
         f"Python {machine['python']}, {packages}."
     )
     return "\n".join([about, "", *goal_table(GOALS, rounds), "", *measure_table(rounds)])
-
-
-def read_round(samples: Iterable[Mapping[str, Any]]) -> Round:
-    """One round as JSON keeps it."""
-    return {Case(**sample["case"]): sample["measures"] for sample in samples}
 
 
 def goal_table(goals: Iterable[Goal], rounds: Sequence[Round]) -> Iterator[str]:
@@ -44,7 +39,7 @@ def measure_table(rounds: Sequence[Round]) -> Iterator[str]:
     yield "| work | client | CPU ms | peak MB | besides |"
     yield "|---|---|---|---|---|"
     for case in dict.fromkeys(case for one in rounds for case in sorted(one)):
-        measures = median_of([one[case] for one in rounds if case in one])
+        measures = medians([one[case] for one in rounds if case in one])
         streams = f", {case.streams:,} streams" if case.streams > 1 else ""
         client = f"{case.client}, uvloop" if case.loop == "uvloop" else case.client
         cpu = figure(measures["cpu_seconds"] * 1e3) if "cpu_seconds" in measures else ""

@@ -19,10 +19,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from goals import BESIDE, GOALS, PROFILED, QUICK_GOALS, Case, Goal, Measures, Round, cases_of, median_of, times_a_round
+from goals import BESIDE, GOALS, PROFILED, QUICK_GOALS, Case, Goal, Measures, Sample, cases_of, round_of, times_a_round
 from report import goal_table, measure_table, report
 
 FOLDER = Path(__file__).parent
@@ -83,21 +84,19 @@ def is_without_server(case: Case) -> bool:
     return case.work == "import" or case.client.endswith(" decoder")
 
 
-def measure_rounds(cases: list[Case], count: int) -> list[Round]:
-    """Every case in each round, those of one work side by side, in an order that changes."""
+def measure_rounds(cases: list[Case], count: int) -> list[list[Sample]]:
+    """What each round measured: every case, those of one work side by side, in an order that changes."""
     dice = random.Random(count)
-    rounds: list[Round] = []
+    rounds: list[list[Sample]] = []
     with serving(cases) as command_of:
         for number in range(count):
             started = time.monotonic()
             works = sorted({case.work for case in cases}, key=lambda _: dice.random())
-            samples: dict[Case, list[Measures]] = {}
+            order: list[Case] = []
             for work in works:
                 of_work = [case for case in cases if case.work == work for _ in range(times_a_round(case))]
-                for case in dice.sample(of_work, len(of_work)):
-                    if measures := measure(command_of(case)):
-                        samples.setdefault(case, []).append(measures)
-            rounds.append({case: median_of(taken) for case, taken in samples.items()})
+                order += dice.sample(of_work, len(of_work))
+            rounds.append([(case, measures) for case in order if (measures := measure(command_of(case)))])
             print(f"round {number + 1} of {count}: {time.monotonic() - started:.0f} s", file=sys.stderr)
     return rounds
 
@@ -147,7 +146,7 @@ def check(rounds: int) -> list[Goal]:
     """The goals that are missed by more than the margin, and again when only they are measured anew."""
     missed = [goal for goal in QUICK_GOALS if goal.is_steady]
     for _ in range(2):
-        measured = measure_rounds(cases_of(missed), rounds)
+        measured = [round_of(samples) for samples in measure_rounds(cases_of(missed), rounds)]
         print(*goal_table(missed, measured), sep="\n")
         missed = [goal for goal in missed if (value := goal.value(measured)) is None or not goal.holds(value, MARGIN)]
         if not missed:
@@ -191,12 +190,15 @@ def main() -> int:
     machine = about_the_machine()
     goals = QUICK_GOALS if options.quick else GOALS
     cases = [case for case in cases_of(goals) + ([] if options.quick else BESIDE) if case.work.startswith(options.only)]
-    rounds = measure_rounds(cases, options.rounds or (3 if options.quick else 7))
+    samples = measure_rounds(cases, options.rounds or (3 if options.quick else 7))
     if options.quick or options.only:
+        rounds = [round_of(one) for one in samples]
         print(*goal_table(goals, rounds), "", *measure_table(rounds), sep="\n")
         return 0
-    samples = [[{"case": case._asdict(), "measures": one[case]} for case in sorted(one)] for one in rounds]
-    keep({"date": dt.datetime.now(dt.UTC).date().isoformat(), "machine": machine, "rounds": samples})
+    rounds = [
+        [{"case": case._asdict(), "measures": measures} for case, measures in sorted(one, key=itemgetter(0))] for one in samples
+    ]
+    keep({"date": dt.datetime.now(dt.UTC).date().isoformat(), "machine": machine, "rounds": rounds})
     return 0
 
 

@@ -134,6 +134,16 @@ def test_ratio_is_the_median_of_the_rounds(benchmarks):
     assert goal.value(rounds[-1:]) is None
 
 
+def test_medians_of_what_is_measured_often(benchmarks):
+    """Live deltas are measured three times a round, each measure by itself; what was not taken counts for nothing."""
+    case = benchmarks.goals.Case
+    live, peer = case("live-2000", "or_stream"), case("live-2000", "openai create")
+    assert [benchmarks.goals.times_a_round(one) for one in (live, peer, case("text-20000", "or_stream"))] == [3, 1, 1]
+    samples = [{"a": 9, "b": None}, {"a": 1, "b": 5, "c": None}, {"a": 2, "b": 7, "d": 4}]
+    measured = benchmarks.goals.round_of([(peer, {"a": 8}), *((live, sample) for sample in samples)])
+    assert measured == {peer: {"a": 8}, live: {"a": 2, "b": 6, "d": 4}}
+
+
 @pytest.mark.parametrize(("is_least", "good", "forgiven", "bad"), [(False, 2.0, 3.0, 3.1), (True, 2.0, 1.4, 1.3)])
 def test_margin_is_forgiven(benchmarks, is_least, good, forgiven, bad):
     """A bound of two holds at two; with a margin of half, three or two thirds of it are forgiven and no more."""

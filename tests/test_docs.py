@@ -155,12 +155,23 @@ def test_every_error_has_a_row():
 
 
 def test_the_tree_is_that_of_the_files():
-    """Every file that the tree of docs/architecture.md names is there, and every folder at the top is named."""
-    tree = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## The tree")[2].partition("\n## ")[0]
-    files = {path.name for path in ROOT.rglob("src/**/*.py")} | {path.name for path in ROOT.glob("tests/*.py")}
-    folders = {path.parent.name for path in ROOT.glob("src/or_stream/*/__init__.py")}
-    assert [] == [name for name in re.findall(r"\w+\.py", tree) if name not in files]
-    assert [] == [name for name in folders if f"\n  {name}/ " not in tree]
+    """A file that docs/architecture.md names is where its tree or its table of changes says; all folders at the top are named."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    tree, table = (text.partition(heading)[2].partition("\n## ")[0] for heading in ("## The tree", "## Where a change lands"))
+    folders, named = [], []
+    for line in tree.partition("```text\n")[2].partition("```")[0].splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        if folder := re.match(r" *([\w/]+)/", line):
+            folders[depth:] = [folder[1]]
+        named += [Path(*folders[:depth], name) for name in re.findall(r"(?<![\w/])\w+\.py", line) if depth]
+    changed = re.findall(r"`([\w/]+\.py)`", table)
+    assert len(named) > 50
+    assert len(changed) > 10
+    assert [] == [path for path in named if not (ROOT / path).exists()]
+    assert [] == [path for path in changed if not ((ROOT / "src" / "or_stream" / path).exists() or (ROOT / path).exists())]
+    assert [] == [
+        path.parent.name for path in ROOT.glob("src/or_stream/*/__init__.py") if f"\n  {path.parent.name}/ " not in tree
+    ]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -35,6 +35,7 @@ from or_stream import (
 from or_stream.client.request import build_request
 from or_stream.client.transport import Response
 from or_stream.emulator import Scenario, WaitFor, scenarios
+from or_stream.protocol.chunks import TextRepetition
 
 TEXT = scenarios.TEXT
 ONCE = RetryPolicy(attempts=1)
@@ -237,12 +238,15 @@ async def test_stats(emulator, client):
     assert stream.stats.seconds == seconds
 
 
-async def test_stats_of_a_live_stream(emulator, client):
-    """What comes one delta at a time counts as what comes at once."""
+async def test_live_deltas(emulator, client, monkeypatch):
+    """All but the first of those that come one at a time go the short way, and count as what comes at once."""
+    taken, take = [], TextRepetition.take
+    monkeypatch.setattr(TextRepetition, "take", lambda self, data: taken.append(take(self, data)) or taken[-1])
     emulator.play(scenarios.text("a b c d e f").cut(None, pace_seconds=0.01))
     stream = client.stream("x")
     events, error = await events_of(stream)
     assert error is None
+    assert list(filter(None, taken)) == [event.text for event in events if isinstance(event, TextDelta)][1:]
     assert (stream.stats.events, stream.stats.bytes) == (len(events), emulator.requests[0].bytes_sent)
 
 

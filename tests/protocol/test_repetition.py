@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from or_stream.errors import StreamTruncated
+from or_stream.errors import ProtocolViolation, StreamTruncated
 from or_stream.events import Event, TextDelta
-from or_stream.protocol import Pipeline
+from or_stream.protocol import Limits, Pipeline
 from or_stream.protocol.chunks import TextRepetition, only_text
 from support.pipelines import DONE
 
@@ -26,8 +26,8 @@ def event(content: bytes, rest: bytes = b"") -> bytes:
 
 
 def learned(raw: bytes) -> TextRepetition:
-    repetition = TextRepetition([])
-    repetition.is_next = True
+    repetition = TextRepetition([], 2**20)
+    repetition.is_at_beginning = True
     repetition.learn(raw, only_text(json.loads(raw)) or "")
     return repetition
 
@@ -126,6 +126,9 @@ ODD = [
     event(b'"a"').replace(b"\n", b"\r\n"),
     event(b'"\\ud83d"'),
     event(b'"a\\"'),
+    event(b'"m"').replace(b',"choices"', b'\ndata: ,"choices"'),
+    event(b'"m"').replace(b',"choices"', b'\n,"choices"'),
+    event(b'"%b"' % (b"long" * 9)),
 ]
 
 
@@ -137,20 +140,32 @@ def fed_live(pipeline: Pipeline, data: bytes) -> list[Event]:
 
 @given(
     st.lists(st.sampled_from(ODD) | st.text(max_size=5).map(lambda text: event(json.dumps(text).encode())), max_size=12),
+    st.sampled_from([2**20, 300, 130, 110]),
     st.data(),
 )
-def test_no_way_to_cut_matters(pieces: list[bytes], choose: st.DataObject):
+def test_no_way_to_cut_matters(pieces: list[bytes], event_bytes: int, choose: st.DataObject):
     """Whatever stands between them and however the bytes are cut, the events are those of one byte at a time."""
     data = b"".join([*pieces, DONE])
     cuts = sorted(choose.draw(st.lists(st.integers(0, len(data)), max_size=4)))
     bounds = [0, *cuts, len(data)]
-    by_byte, by_cut, by_event = Pipeline(), Pipeline(), Pipeline()
+    by_byte, by_cut, by_event = (Pipeline(limits=Limits(event_bytes=event_bytes)) for _ in range(3))
     expected = [found for at in range(len(data)) for found in by_byte.feed(data[at : at + 1])]
     assert [found for start, end in itertools.pairwise(bounds) for found in fed_live(by_cut, data[start:end])] == expected
     assert [found for piece in [*pieces, DONE] for found in fed_live(by_event, piece)] == expected
     for other in (by_cut, by_event):
         assert (type(other.failure), str(other.failure)) == (type(by_byte.failure), str(by_byte.failure))
         assert other.message("complete").text == "".join(found.text for found in expected if isinstance(found, TextDelta))
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_an_event_that_is_too_large(joined: bool):
+    """It fails the stream whichever way it comes; the texts in front of it were said."""
+    pipeline = Pipeline(limits=Limits(event_bytes=2 * len(event(b'"x"'))))
+    pieces = [event(b'"x"')] * 3 + [event(b'"%b"' % (b"y" * 200)), event(b'"x"')]
+    for data in [b"".join(pieces)] if joined else pieces:
+        fed_live(pipeline, data)
+    assert isinstance(pipeline.failure, ProtocolViolation)
+    assert pipeline.message("failed").text == "xxx"
 
 
 def test_nothing_repeats_after_a_failure():
@@ -194,6 +209,15 @@ def test_a_second_content_is_what_json_says():
         pipeline = Pipeline()
         for odd in (first, first, b'"b","content": "real"'):
             assert fed_live(pipeline, event(odd))[-1] == TextDelta("real")
+
+
+def test_a_chunk_of_several_lines():
+    """Nothing is learned from one: a line that ends inside the next is no part of its data."""
+    pipeline = Pipeline()
+    two_lines = event(b'"x"').replace(b',"choices"', b'\ndata: ,"choices"')
+    assert TextDelta("x") in fed_live(pipeline, two_lines)
+    assert fed_live(pipeline, two_lines.replace(b"\ndata: ", b"\n")) == []
+    assert isinstance(pipeline.failure, ProtocolViolation)
 
 
 def test_a_key_that_looks_like_a_text():

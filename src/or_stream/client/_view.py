@@ -14,7 +14,7 @@ ItemT = TypeVar("ItemT")
 class View(Generic[ItemT]):
     """An async iterator over some of a stream's events. When it is dropped, as by a loop that is left, the stream is left too."""
 
-    __slots__ = ("_is_used", "_leave", "_next", "_pick", "_ready")
+    __slots__ = ("_is_used", "_leave", "_pick", "_ready", "_wait_for_next")
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class View(Generic[ItemT]):
         pick: Callable[[Event], ItemT | None] | None,
     ) -> None:
         self._ready = ready
-        self._next = wait_for_next
+        self._wait_for_next = wait_for_next
         self._leave = leave
         self._pick = pick
         self._is_used = False
@@ -33,7 +33,7 @@ class View(Generic[ItemT]):
         return self
 
     async def __anext__(self) -> ItemT:
-        while (event := self._ready.pop() if self._ready else await self._next()) is not None:
+        while (event := self._ready.pop() if self._ready else await self._wait_for_next()) is not None:
             self._is_used = True
             if self._pick is None:
                 return event  # type: ignore[return-value]  # without `pick` the items are the events

@@ -77,10 +77,10 @@ class Pipeline:
         self._decoder: ChatDecoder | ImageApiDecoder
         if api == "chat":
             self._decoder = decoder = ChatDecoder(self._images, generation_id=generation_id)
-            self._repetition = TextRepetition(decoder.texts)
+            self._repetition = TextRepetition(decoder.texts, limits.event_bytes)
             self._lifter = PayloadLifter(is_image_path, in_lines=framing == "sse")
         else:
-            self._repetition = TextRepetition([])  # which learns nothing
+            self._repetition = TextRepetition([], limits.event_bytes)  # of no use: no chunk is learned from
             self._decoder = ImageApiDecoder(
                 self._images,
                 images_wanted=images_wanted,
@@ -95,7 +95,7 @@ class Pipeline:
         self.take_live: Callable[[bytes], str | None] = self._repetition.take
         """The text of bytes that are one event with nothing but text, like one before; None for any others: `feed` them.
 
-        Live, nearly all are. Whoever calls makes the event: each step on the way is a tenth of what is added to the reading.
+        Live, nearly all are: it halves what is added to the reading. Whoever calls makes the event, which saves a step.
         """
         self._parser = SSEParser(limits.event_bytes, comments=True) if framing == "sse" else None
         self._document = bytearray()  # the JSON answer so far, where the framing is "json"
@@ -121,7 +121,7 @@ class Pipeline:
     def feed(self, data: bytes) -> list[Event]:
         """The events that these bytes bring."""
         events: list[Event] = []
-        position = self._take_texts(data, 0, events) if self._repetition.is_next else 0
+        position = self._take_texts(data, 0, events) if self._repetition.is_at_beginning else 0
         if position < len(data) and self.failure is None and not self.is_done:
             self._guard(self._take, data, position, events)
         return events
@@ -144,7 +144,7 @@ class Pipeline:
                 self._guard(self._end, events)
             else:
                 self.failure = failure
-        self._repetition.is_next = False
+        self._repetition.is_at_beginning = False
         self._images.close()
         return events
 
@@ -154,7 +154,7 @@ class Pipeline:
         except OrStreamError as error:
             self.failure = error
         if self.failure is not None:
-            self._repetition.is_next = False
+            self._repetition.is_at_beginning = False
             self._images.close()
 
     def _take(self, data: bytes, position: int, events: list[Event]) -> None:
@@ -165,9 +165,9 @@ class Pipeline:
             self._take_anything(data[position:end] if end - position < len(data) else data, events)
             position = end
             parser, is_over = self._parser, self.is_done or self.failure is not None
-            is_next = parser is not None and not is_over and parser.is_between_events and self._lifter.is_between_events
-            self._repetition.is_next = is_next
-            if is_next and position < len(data):
+            is_at_beginning = parser is not None and not is_over and parser.is_between_events and self._lifter.is_between_events
+            self._repetition.is_at_beginning = is_at_beginning
+            if is_at_beginning and position < len(data):
                 position = self._take_texts(data, position, events)
 
     def _take_texts(self, data: bytes, position: int, events: list[Event]) -> int:
@@ -269,7 +269,7 @@ class Pipeline:
     def _end(self, events: list[Event]) -> None:
         events += self._decoder.finish()
         self.is_done = True
-        self._repetition.is_next = False
+        self._repetition.is_at_beginning = False
         events.append(StreamEnd(self.message("complete")))
 
 

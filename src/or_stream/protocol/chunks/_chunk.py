@@ -251,6 +251,7 @@ def _read_tool_call(call: dict[str, Any], position: int | None) -> ToolCallFragm
 
 
 def read_usage(usage: dict[str, Any]) -> Usage:
+    """What was used and what it cost; a field that is missing or of another type is None."""
     prompt, completion = _object(usage.get("prompt_tokens_details")), _object(usage.get("completion_tokens_details"))
     tools = _object(usage.get("server_tool_use_details") or usage.get("server_tool_use"))
     return Usage(

@@ -24,22 +24,28 @@ class TextRepetition:
 
     In recorded streams 93 of 100 text deltas repeat; through SSE and JSON each costs three times as much as here. What surrounds
     the text is compared byte for byte and the text itself is parsed as JSON, so that nothing is guessed. What is taken goes to
-    `texts`; an empty text says nothing and is left out there.
+    `texts`; an empty text says nothing and is left out there. Where an event could be larger than `max_event_bytes` nothing is
+    taken.
     """
 
-    __slots__ = ("_end", "_patience", "_seam", "_start", "_texts", "_unproven", "is_next")
+    __slots__ = ("_end", "_max_event_bytes", "_patience", "_seam", "_start", "_texts", "_unproven", "is_at_beginning")
 
-    def __init__(self, texts: list[str]) -> None:
-        self.is_next: bool = False  # the next bytes are the beginning of an event, which may repeat
+    def __init__(self, texts: list[str], max_event_bytes: int) -> None:
+        self.is_at_beginning: bool = False  # of an event, with the next bytes
         self._texts = texts
+        self._max_event_bytes = max_event_bytes
         self._start = self._end = b""  # of an event: up to its text, and from behind it
         self._seam = b""  # the end of one event and the start of the next: one comparison instead of two
         self._unproven: tuple[bytes, int, str] | None = None  # the chunk learned from, the place of its text in it, and the text
         self._patience = _FIRST_EVENTS
 
     def learn(self, raw: bytes, text: str) -> None:
-        """Remember what surrounds the text in a chunk that has nothing but this text to say, as `only_text` tells."""
-        texts = list(_CONTENT.finditer(raw)) if len(raw) <= _MAX_LEARNED_BYTES else []
+        """Remember what surrounds the text in a chunk that has nothing but this text to say, as `only_text` tells.
+
+        A chunk of several lines is no such: what ends a line in it is more than that in the event.
+        """
+        most = min(_MAX_LEARNED_BYTES, self._max_event_bytes // 2 - len(b"data: \n\n"))  # what `take` takes is not twice as long
+        texts = list(_CONTENT.finditer(raw)) if len(raw) <= most and b"\n" not in raw else []
         if len(texts) == 1:
             start, end = texts[0].span(1)
             self._start, self._end = b"data: " + raw[:start], raw[end:] + _BLANK_LINE
@@ -61,7 +67,7 @@ class TextRepetition:
         """The text of the next bytes where they are one event that repeats, as they come live; None for any others."""
         around = len(self._seam)
         size = len(data) - around  # of the text, if it is one event: were it as long as what surrounds it, it could be two
-        if not (0 < size < around and self.is_next and data.startswith(self._start) and data.endswith(self._end)):
+        if not (0 < size < around and self.is_at_beginning and data.startswith(self._start) and data.endswith(self._end)):
             return None
         if self._unproven is not None and not self._prove(*self._unproven):
             return None
@@ -76,7 +82,9 @@ class TextRepetition:
     def take_all(self, data: bytes, position: int) -> tuple[list[str], int]:
         """The texts of the events that repeat, from this beginning of an event on, and the place behind them."""
         start = self._start
-        if not start or not data.startswith(start, position) or (self._unproven is not None and not self._prove(*self._unproven)):
+        if not start or len(data) - position > self._max_event_bytes or not data.startswith(start, position):
+            return [], position
+        if self._unproven is not None and not self._prove(*self._unproven):
             return [], position
         first = position + len(start)
         last = data.find(b'"', first)
