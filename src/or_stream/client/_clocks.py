@@ -151,9 +151,9 @@ class Clocks:
     def stop(self) -> None:
         """No clock matters any more, and nobody wants what is waited for."""
         self._on_expiry = None
-        if self._timer is not None:
+        if self._timer is not None and not self._loop.is_closed():  # in debug mode asyncio reads source files to cancel one
             self._timer.cancel()
-            self._timer = None
+        self._timer = None
         self._interrupt()
 
     def begin_wait(self) -> None:

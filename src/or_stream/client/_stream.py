@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from or_stream.client._clocks import CONTENT, Clocks, HeadersWait, StreamStats, Timeouts
 from or_stream.client._image_files import FileSink, new_stem
-from or_stream.client._retry import RetryPolicy, seconds_before_retry
+from or_stream.client._retry import RetryPolicy, forget_frames, seconds_before_retry
 from or_stream.client._view import View, image_of, text_of
 from or_stream.client.request import Request
 from or_stream.client.transport import FOREIGN, Response
@@ -354,6 +354,7 @@ class ChatStream:
             self._failure = self._described(self._request.telling(failure))
             self._end("truncated" if isinstance(failure, StreamTruncated) else "failed")
             return
+        forget_frames(failure)
         discarded = self.message
         self._drop_response()
         if self._has_handed_out:
@@ -392,9 +393,8 @@ class ChatStream:
         folder = self._request.save_to
         if folder is None:
             return None
-        stem = new_stem()
+        stem, takes_digest = new_stem(), self._takes_digests
         unsaved: list[ImageNotSaved] = []
         self._unsaved = unsaved
         # Without `self`: the pipeline holds this, and a stream that holds itself stays, with its request, for the collector.
-        takes_digest = self._takes_digests
         return lambda index: FileSink(folder, stem, index, unsaved.append, takes_digest=takes_digest)
