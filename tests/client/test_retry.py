@@ -26,8 +26,7 @@ from or_stream import (
     TextDelta,
     Timeouts,
 )
-from or_stream.client import _stream
-from or_stream.client._retry import forget_frames, seconds_before_retry
+from or_stream.client._retry import seconds_before_retry
 from or_stream.emulator import Chunk, Scenario, scenarios
 from support.raw_server import RawServer, answer, chunked, head
 
@@ -132,27 +131,6 @@ async def test_retryable_status(emulator, client, status):
     stream = client.stream("x")
     message = await stream.final()
     assert (message.text, stream.stats.attempts, len(emulator.requests)) == (TEXT, 3, 3)
-
-
-async def test_failure_that_nobody_sees_keeps_nothing(emulator, client, monkeypatch):
-    """After a retry its error holds no frame: from Python 3.12 on the reader of the stream would hang on it."""
-    failures = []
-    monkeypatch.setattr(_stream, "seconds_before_retry", lambda *_, error, **__: failures.append(error) or 0.0)
-    emulator.play(scenarios.refused(503), scenarios.closed_before_headers(), scenarios.text())
-    await client.generate("x")
-    assert len(failures) == 2
-    assert [failure.__traceback__ for failure in failures] == [None, None]
-
-
-def test_frames_of_causes_are_forgotten_too():
-    """Those of what an error came from, and of what that came from; a circle of errors is gone round once."""
-    errors = [ValueError(), KeyError(), OSError()]
-    for error in errors:
-        with pytest.raises(type(error)):
-            raise error
-    errors[0].__cause__, errors[1].__context__, errors[2].__cause__ = errors[1], errors[2], errors[0]
-    forget_frames(errors[0])
-    assert [error.__traceback__ for error in errors] == [None] * 3
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 413, 422])

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from or_stream.errors import ConfigurationError, OrStreamError, StreamTimeout
 
-__all__ = ["RetryPolicy", "forget_frames", "seconds_before_retry"]
+__all__ = ["RetryPolicy", "seconds_before_retry"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +51,3 @@ def seconds_before_retry(
             return None
         seconds = asked + seconds
     return seconds if elapsed_seconds + seconds <= policy.total_seconds else None
-
-
-def forget_frames(error: BaseException) -> None:
-    """Let go of the frames that an error, and what it came from, went through: of one that nobody will see.
-
-    From Python 3.12 on they keep all frames they were called from, and with those whoever reads the stream. Where one of them has
-    the error in turn, only the garbage collector ends that, and a loop that is left meanwhile would not leave the stream.
-    """
-    errors = [error]
-    for one in errors:
-        one.__traceback__ = None
-        errors += [cause for cause in (one.__cause__, one.__context__) if cause is not None and cause not in errors]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from or_stream.client._clocks import CONTENT, Clocks, HeadersWait, StreamStats, Timeouts
 from or_stream.client._image_files import FileSink, new_stem
-from or_stream.client._retry import RetryPolicy, forget_frames, seconds_before_retry
+from or_stream.client._retry import RetryPolicy, seconds_before_retry
 from or_stream.client._view import View, image_of, text_of
 from or_stream.client.request import Request
 from or_stream.client.transport import FOREIGN, Response
@@ -354,7 +354,6 @@ class ChatStream:
             self._failure = self._described(self._request.telling(failure))
             self._end("truncated" if isinstance(failure, StreamTruncated) else "failed")
             return
-        forget_frames(failure)
         discarded = self.message
         self._drop_response()
         if self._has_handed_out:

@@ -35,10 +35,12 @@ class View(Generic[ItemT]):
     async def __anext__(self) -> ItemT:
         while (event := self._ready.pop() if self._ready else await self._wait_for_next()) is not None:
             self._is_used = True
-            if self._pick is None:
-                return event  # type: ignore[return-value]  # without `pick` the items are the events
-            if (item := self._pick(event)) is not None:
-                return item
+            # Without `pick` the items are the events.
+            if (item := event if self._pick is None else self._pick(event)) is not None:
+                # From Python 3.12 on an exception that somebody keeps, or that hangs in a circle, keeps this frame too where it
+                # came up below: a loop that is left would not drop the iterator.
+                del self
+                return item  # type: ignore[return-value]
         raise StopAsyncIteration
 
     def __del__(self) -> None:
