@@ -314,3 +314,16 @@ async def test_flood_of_comments(client_of, content):
             async with asyncio.timeout(20):
                 await client.generate("x")
     assert caught.value.phase == ("idle" if content else "first_content")
+
+
+def test_stop_after_the_loop_was_closed(monkeypatch):
+    """The timer of a closed loop is not touched: at the end of the interpreter asyncio's debug mode cannot cancel it."""
+
+    async def started():
+        clocks = Clocks(asyncio.get_running_loop(), Timeouts(), StreamStats())
+        clocks.waiting_for_headers()
+        return clocks
+
+    clocks = asyncio.run(started())
+    monkeypatch.setattr(asyncio.TimerHandle, "cancel", lambda _: pytest.fail("cancelled"))
+    clocks.stop()
