@@ -158,6 +158,10 @@ async def test_a_recorder_in_front_of_https(emulator, client_of, tmp_path, certi
             else:
                 with pytest.raises(ProviderUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
                     await client.generate("hi")
+            # The client has its answer with [DONE], in front of the end that is recorded.
+            async with asyncio.timeout(10):
+                while any(folder.suffix == ".partial" for folder in (tmp_path / "rec").iterdir()):  # noqa: ASYNC110  # a process
+                    await asyncio.sleep(0.01)
         finally:
             recorder.terminate()
             await recorder.wait()
